@@ -6,11 +6,10 @@ import json
 import pickle
 from itertools import cycle
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from helpers import Items, Place, Stream, refused
+from helpers import Items, Stream, refused
 
 import xpnet
 from xpnet import (
@@ -42,51 +41,51 @@ TEMPERATURES = np.linspace(266.0, 320.0, 6)
 
 
 @pytest.fixture
-def net() -> Network:
+def net():
     """A classifier [3, 4, 2] that has been trained, so that there is something to lose."""
     net = Network([3, 4, 2], task="classification", seed=0)
     net.train(GOOD, epochs=2, batch_size=2, lr=0.1, optimizer=SGD(momentum=0.9), progress=False)
     return net
 
 
-def train(net: Network, data: Any = GOOD, **options: Any) -> Any:
+def train(net, data=GOOD, **options):
     return net.train(data, **{"epochs": 1, "optimizer": net.optimizer, "progress": False, **options})
 
 
 class OwnCost:
     """The quadratic cost, or what is wrong about it."""
 
-    def __init__(self, value: Any, gradient: Any) -> None:
+    def __init__(self, value, gradient):
         self.value, self.gradient = value, gradient
 
 
 class Misspelt(Callback):
-    def on_batch_end(self, steps: int) -> None:
+    def on_batch_end(self, steps):
         pass
 
 
 class Letters(Callback):
-    adds = "score"  # type: ignore
+    adds = "score"
 
 
-def make(**options: Any) -> Any:
+def make(**options):
     """What makes a network that is a classifier, if nothing else is given."""
     return lambda net: Network(**{"sizes": [3, 4, 2], **options})
 
 
-def make_and_train(y: Any, **options: Any) -> Any:
+def make_and_train(y, **options):
     return lambda net: train(Network([3, 4, 1], **options), (X, y))
 
 
-def training(**options: Any) -> Any:
+def training(**options):
     return lambda net: train(net, **options)
 
 
-def monitor(name: str) -> Any:
+def monitor(name):
     return training(callbacks=[EarlyStopping(monitor=name)])
 
 
-def assign(name: str, value: Any) -> Any:
+def assign(name, value):
     return lambda net: setattr(net, name, value)
 
 
@@ -102,7 +101,7 @@ SIGMOID = r"but the sigmoid output reaches only \[0, 1\].*make the network with 
 TOGETHER = r"^train takes X and y together, as in train\(\(X, y\)\)$"
 # What is called, and what its error says: the argument, its value and the remedy. That every argument of every method
 # is checked at all, the random mistakes of `programs` show
-REFUSED: list[tuple[Any, str]] = [
+REFUSED = [
     # the constructor
     (make(sizes=[3]), r"sizes=\[3\] must have at least two layers.*\[784, 30, 10\]"),
     (make(sizes=[True, 2.0]), r"sizes\[0\]=True must be a whole number of at least 1"),
@@ -196,13 +195,13 @@ REFUSED: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("call", "message"), REFUSED)
-def test_what_is_wrong_is_refused_with_the_remedy(net: Network, call: Any, message: str) -> None:
+def test_what_is_wrong_is_refused_with_the_remedy(net, call, message):
     with refused(net, (ValueError, TypeError, AttributeError, KeyError), message):
         call(net)
 
 
 @pytest.mark.parametrize("numbers", [(3, 2), np.array([3, 2]), [np.int32(3), np.int64(2)], iter([3, 2])])
-def test_whole_numbers_of_any_kind_are_sizes(numbers: Any) -> None:
+def test_whole_numbers_of_any_kind_are_sizes(numbers):
     assert Network(numbers).sizes == [3, 2]
 
 
@@ -217,7 +216,7 @@ def test_whole_numbers_of_any_kind_are_sizes(numbers: Any) -> None:
     ],
 )
 @pytest.mark.parametrize("kind", [Network, Ensemble])
-def test_what_is_wrong_whatever_the_data_is_refused_before_they_are_read(kind: Any, options: dict[str, Any]) -> None:
+def test_what_is_wrong_whatever_the_data_is_refused_before_they_are_read(kind, options):
     """Reading may take long, and a generator would have lost its first batch."""
     if kind is Network and "threads" in options:
         options = {"blas_threads": 0}
@@ -237,13 +236,13 @@ VERBS = {
 }
 
 
-def changed(value: Any, dtype: Any = float) -> np.ndarray:
+def changed(value, dtype=float):
     x = X.astype(dtype)
     x[2, 1] = value
     return x
 
 
-BAD_DATA: list[tuple[Any, type[Exception], str]] = [
+BAD_DATA = [
     # no examples, or nothing that holds any
     ([], ValueError, r"{name} is empty"),
     (X, TypeError, r"{name} is of type ndarray; give a tuple \(X, y\)"),
@@ -278,9 +277,7 @@ BAD_DATA: list[tuple[Any, type[Exception], str]] = [
 @pytest.mark.parametrize(
     ("name", "data", "error", "message"), [(name, *case) for name, case in zip(cycle(VERBS), BAD_DATA)]
 )
-def test_data_that_the_network_cannot_take_is_refused(
-    net: Network, name: str, data: Any, error: type[Exception], message: str
-) -> None:
+def test_data_that_the_network_cannot_take_is_refused(net, name, data, error, message):
     """All ways read data by the same functions, so each case goes one way, in turn."""
     with refused(net, error, message.replace("{name}", name)):
         VERBS[name](net, data)
@@ -293,9 +290,7 @@ def test_data_that_the_network_cannot_take_is_refused(
         (X, TypeError, r"batch 0 of {name} is not a pair \(X, y\) but of type ndarray"),
     ],
 )
-def test_an_iterable_whose_first_batch_is_bad_changes_nothing(
-    net: Network, batch: Any, error: type[Exception], message: str
-) -> None:
+def test_an_iterable_whose_first_batch_is_bad_changes_nothing(net, batch, error, message):
     with refused(net, error, message.replace("{name}", "train_data")):
         train(net, Stream(batch), optimizer=SGD(momentum=0.5))
     with refused(net, error, message.replace("{name}", "test_data")):
@@ -306,7 +301,7 @@ def test_an_iterable_whose_first_batch_is_bad_changes_nothing(
 @pytest.mark.parametrize(
     "data", [(X, np.arange(6)), (X, [0, 1] * 3), (X, np.eye(6)), list(zip(X, range(6))), Items(X, np.eye(6))]
 )
-def test_inputs_are_given_without_targets(net: Network, verb: str, data: Any) -> None:
+def test_inputs_are_given_without_targets(net, verb, data):
     message = r"^x holds inputs and targets, and predictions need the inputs alone, as in net\.forward\(X\)$"
     with refused(net, ValueError, message):
         getattr(net, verb)(data)
@@ -315,7 +310,7 @@ def test_inputs_are_given_without_targets(net: Network, verb: str, data: Any) ->
             getattr(Ensemble([3, 2], 2, task="classification"), verb)(data)
 
 
-def test_a_tuple_of_two_examples_is_no_pair_of_inputs_and_targets() -> None:
+def test_a_tuple_of_two_examples_is_no_pair_of_inputs_and_targets():
     net = Network([6, 2], task="classification", seed=0)
     for pair in ((X[0], X[1]), (X[0], [1, 2, 3])):
         assert Network([3, 2], task="classification", seed=0).forward(pair).shape == (2, 2)
@@ -324,7 +319,7 @@ def test_a_tuple_of_two_examples_is_no_pair_of_inputs_and_targets() -> None:
 
 
 @pytest.mark.parametrize("on_device", [False, True])
-def test_every_backend_refuses_what_numpy_refuses(place: Place, backend: Any, on_device: bool) -> None:
+def test_every_backend_refuses_what_numpy_refuses(place, backend, on_device):
     net = Network([3, 4, 2], seed=0, **place._asdict())
     for data, message in (
         ((X, LABELS * 7), "y of train_data holds the label 7; with 2 outputs, labels go from 0 to 1"),
@@ -338,7 +333,7 @@ def test_every_backend_refuses_what_numpy_refuses(place: Place, backend: Any, on
 
 
 @pytest.mark.not_on("jax")
-def test_a_number_that_vanishes_in_another_dtype_is_named_there(place: Place) -> None:
+def test_a_number_that_vanishes_in_another_dtype_is_named_there(place):
     net = Network([3, 2], dtype="float64", **place._asdict())
     net.train(GOOD, epochs=1, optimizer=Adam(beta2=0.999999999), progress=False)
     with pytest.raises(ValueError, match=r"the optimizer's number 0\.999999999 is 1\.0 in float32"):
@@ -360,7 +355,7 @@ def test_a_number_that_vanishes_in_another_dtype_is_named_there(place: Place) ->
         *[("forwrad", "forward"), ("_nothing", None)],
     ],
 )
-def test_attributes_from_elsewhere_are_named_as_they_are_here(net: Network, name: str, equivalent: str | None) -> None:
+def test_attributes_from_elsewhere_are_named_as_they_are_here(net, name, equivalent):
     hint = rf" \(did you mean '{equivalent}'\?\)" if equivalent else ""
     for own in (net, copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
         assert not hasattr(own, name)
@@ -369,25 +364,25 @@ def test_attributes_from_elsewhere_are_named_as_they_are_here(net: Network, name
         assert caught.value.name == name
 
 
-def test_the_error_of_a_property_stays_as_it_is() -> None:
+def test_the_error_of_a_property_stays_as_it_is():
     class Own(Network):
         @property
-        def broken(self) -> Any:
-            return self.nothing  # type: ignore
+        def broken(self):
+            return self.nothing
 
     with pytest.raises(AttributeError, match=r"^'Own' object has no attribute 'nothing'$"):
         _ = Own([3, 2]).broken
 
 
-def test_a_type_error_from_inside_a_call_stays_as_it_is(net: Network) -> None:
-    def metric(y_true: Any, y_pred: Any) -> Any:
-        return (lambda: 0)(lr=3)  # type: ignore
+def test_a_type_error_from_inside_a_call_stays_as_it_is(net):
+    def metric(y_true, y_pred):
+        return (lambda: 0)(lr=3)
 
     with pytest.raises(TypeError, match=r"<lambda>\(\) got an unexpected keyword argument 'lr'$"):
         train(net, test_data=GOOD, metrics=[metric])
 
 
-def test_hints_name_what_there_is() -> None:
+def test_hints_name_what_there_is():
     pytest.importorskip("sklearn")
     from xpnet.estimators import MLPClassifier, MLPEnsembleClassifier, TableClassifier
 

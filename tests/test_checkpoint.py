@@ -9,18 +9,17 @@ import re
 import subprocess
 import sys
 import tracemalloc
-from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from operator import methodcaller
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import pytest
-from helpers import Place, assert_same, snapshot
+from helpers import assert_same, snapshot
 from safetensors.numpy import load_file, save, save_file
 
 from xpnet import (
@@ -43,7 +42,7 @@ from xpnet import (
 X = np.random.default_rng(0).random((6, 3))
 LABELS = np.array([0, 1, 0, 1, 1, 0])
 
-KINDS: list[dict[str, Any]] = [
+KINDS = [
     {},
     {"task": "classification"},
     {"task": "binary", "sizes": [3, 4, 1]},
@@ -56,21 +55,19 @@ KINDS: list[dict[str, Any]] = [
 ]
 
 
-def settings_of(net: Network) -> dict[str, Any]:
+def settings_of(net):
     names = ("sizes", "num_layers", "activation", "output_activation", "cost_name", "task", "dtype")
     names += ("dropout", "standardize", "optimizer", "seeds")
     return {name: getattr(net, name) for name in names}
 
 
-def outputs(net: Network) -> np.ndarray:
+def outputs(net):
     return np.array(net.backend.to_numpy(net.forward(X)))
 
 
 @pytest.mark.not_on("jax")  # random programs clone networks by these doors there
 @pytest.mark.parametrize("kind", KINDS, ids=str)
-def test_files_pickles_and_copies_are_the_network(
-    tmp_path: Path, place: Place, dtype: str, kind: dict[str, Any]
-) -> None:
+def test_files_pickles_and_copies_are_the_network(tmp_path, place, dtype, kind):
     net = Network(**{"sizes": [3, 4, 2], **kind}, dtype=dtype, seed=1, **place._asdict())
     net.notes = {"labels": ["ja", "ä"], "numbers": [1, 2.5, None], "deep": {"a": {"b": True}}}
     net.save(tmp_path / "net")
@@ -84,7 +81,7 @@ def test_files_pickles_and_copies_are_the_network(
         np.testing.assert_array_equal(outputs(twin), outputs(net))
 
 
-def test_a_network_saved_on_one_backend_loads_on_another(tmp_path: Path, place: Place, dtype: str) -> None:
+def test_a_network_saved_on_one_backend_loads_on_another(tmp_path, place, dtype):
     there, here = Network([3, 4, 2], dtype=dtype, seed=1, **place._asdict()), Network([3, 4, 2], dtype=dtype, seed=1)
     there.save(tmp_path / "there")
     here.save(tmp_path / "here")
@@ -97,9 +94,9 @@ def test_a_network_saved_on_one_backend_loads_on_another(tmp_path: Path, place: 
 # Notes
 
 
-def nest(depth: int) -> Any:
+def nest(depth):
     """Lists within each other."""
-    value: Any = []
+    value = []
     for _ in range(depth):
         value = [value]
     return value
@@ -110,7 +107,7 @@ def nest(depth: int) -> Any:
     [{"a": {1, 2}}, {"a": np.ones(2)}, {"a": [{1: 2}]}, None, "text", {"a": nest(101)}, {"a": nest(10_000)}],
     ids=lambda notes: repr(notes)[:20] if notes is None or "a" not in notes else str(type(notes["a"])),
 )
-def test_notes_that_are_not_plain_are_refused_and_nothing_is_written(tmp_path: Path, notes: Any) -> None:
+def test_notes_that_are_not_plain_are_refused_and_nothing_is_written(tmp_path, notes):
     net = Network([3, 4, 2], seed=1)
     net.notes = notes
     with pytest.raises(ValueError, match="notes of the network must be a dict of plain values, as in JSON"):
@@ -120,7 +117,7 @@ def test_notes_that_are_not_plain_are_refused_and_nothing_is_written(tmp_path: P
 
 # Training goes on
 
-OPTIMIZERS: list[Any] = [
+OPTIMIZERS = [
     SGD(),
     SGD(momentum=0.9, nesterov=True, weight_decay=0.1),
     RMSProp(rho=0.9, weight_decay=0.1),
@@ -129,7 +126,7 @@ OPTIMIZERS: list[Any] = [
 ]
 
 
-def go_on(tmp_path: Path, place: Place, net: Network, **options: Any) -> None:
+def go_on(tmp_path, place, net, **options):
     """Train, save, load and train on; equal, bit for bit, to training on without the file."""
     options = {"epochs": 3, "batch_size": 4, "lr": 0.05, "progress": False, **options}
     net.train((X, LABELS), **options)
@@ -150,9 +147,7 @@ def go_on(tmp_path: Path, place: Place, net: Network, **options: Any) -> None:
 
 @pytest.mark.not_on("jax", "strict-device1")
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
-def test_training_goes_on_with_the_state_of_the_optimizer_and_of_dropout(
-    tmp_path: Path, place: Place, optimizer: Any
-) -> None:
+def test_training_goes_on_with_the_state_of_the_optimizer_and_of_dropout(tmp_path, place, optimizer):
     net = Network([3, 4, 2], dropout=[0.2, 0.5], standardize=True, seed=1, **place._asdict())
     go_on(tmp_path, place, net, optimizer=optimizer)
 
@@ -163,10 +158,10 @@ def test_training_goes_on_with_the_state_of_the_optimizer_and_of_dropout(
 class Cube:
     """An activation of a user's own: σ(z) = z³ / 10."""
 
-    def value(self, z: Any, xp: Any) -> Any:
+    def value(self, z, xp):
         return 0.1 * z * z * z
 
-    def pullback(self, g: Any, z: Any, a: Any, xp: Any) -> Any:
+    def pullback(self, g, z, a, xp):
         return 0.3 * g * z * z
 
 
@@ -175,15 +170,15 @@ class Quartic:
 
     name = "quartic"
 
-    def value(self, a: Any, y: Any, xp: Any) -> Any:
+    def value(self, a, y, xp):
         return xp.sum((a - y) ** 4, axis=-1) / 4
 
-    def gradient(self, a: Any, y: Any, xp: Any) -> Any:
+    def gradient(self, a, y, xp):
         return (a - y) ** 3
 
 
 @pytest.mark.not_on("jax")
-def test_activations_and_costs_of_ones_own_are_given_when_loading(tmp_path: Path, place: Place) -> None:
+def test_activations_and_costs_of_ones_own_are_given_when_loading(tmp_path, place):
     own = {"activation": [Cube(), "tanh"], "output_activation": Cube(), "cost": Quartic()}
     net = Network([3, 4, 4, 2], **own, seed=1, **place._asdict())
     net.save(tmp_path / "net")
@@ -196,7 +191,7 @@ def test_activations_and_costs_of_ones_own_are_given_when_loading(tmp_path: Path
 @pytest.mark.parametrize(
     ("custom", "missing"), [((), "Cube"), ([Quartic()], "Cube"), ([Cube()], "quartic"), ([Cube], "Cube")]
 )
-def test_what_is_missing_is_named_with_the_remedy(tmp_path: Path, custom: Any, missing: str) -> None:
+def test_what_is_missing_is_named_with_the_remedy(tmp_path, custom, missing):
     Network([3, 4, 2], activation=Cube(), output_activation="identity", cost=Quartic(), seed=1).save(tmp_path / "net")
     with pytest.raises(CheckpointError, match=rf"'{missing}' is unknown; .*custom="):
         Network.load(tmp_path / "net", custom=custom)
@@ -208,16 +203,16 @@ class Own:
 
     default_lr: ClassVar[float] = 0.01
 
-    def init(self, layers: Any, number: Any) -> Any:
+    def init(self, layers, number):
         return SGD().init(layers, number)
 
-    def update(self, layers: Any, grads: Any, state: Any, lr: Any, xp: Any) -> Any:
+    def update(self, layers, grads, state, lr, xp):
         return SGD().update(layers, grads, state, lr, xp)
 
 
 @pytest.mark.not_on("jax")
 @pytest.mark.parametrize("optimizer", [Own(), Clip(Own(), 1.0)], ids=str)
-def test_an_optimizer_of_ones_own_is_not_saved_and_warns(tmp_path: Path, place: Place, optimizer: Any) -> None:
+def test_an_optimizer_of_ones_own_is_not_saved_and_warns(tmp_path, place, optimizer):
     net = Network([3, 4, 2], seed=1, **place._asdict())
     net.train((X, LABELS), epochs=1, optimizer=optimizer, progress=False)
     with pytest.warns(
@@ -233,7 +228,7 @@ def test_an_optimizer_of_ones_own_is_not_saved_and_warns(tmp_path: Path, place: 
     assert_same(back, snapshot(net))
 
 
-def test_reset_optimizer_leaves_out_gradients_that_show_an_example(tmp_path: Path) -> None:
+def test_reset_optimizer_leaves_out_gradients_that_show_an_example(tmp_path):
     net, x = Network([3, 4, 1], task="regression", seed=1), np.array([0.25, -3.0, 17.5])
     net.train(([x], [2.0]), epochs=1, lr=0.01, optimizer=SGD(momentum=0.9), progress=False)
     net.save(tmp_path / "net")
@@ -247,7 +242,7 @@ def test_reset_optimizer_leaves_out_gradients_that_show_an_example(tmp_path: Pat
 # Files that hold no network
 
 
-def content_of(net: Network) -> bytes:
+def content_of(net):
     """The content of a network's file."""
     with TemporaryDirectory() as folder:
         net.save(Path(folder) / "net")
@@ -255,24 +250,24 @@ def content_of(net: Network) -> bytes:
 
 
 @cache
-def encode_small() -> bytes:
+def encode_small():
     return content_of(Network([3, 4, 2], task="classification", seed=1))
 
 
-def saved(folder: Path) -> Path:
+def saved(folder):
     path = folder / "net.safetensors"
     path.write_bytes(encode_small())
     return path
 
 
-def refuse(path: Path, reason: str = "") -> None:
+def refuse(path, reason=""):
     """Loading raises a CheckpointError that names the path, and the reason."""
     with pytest.raises(CheckpointError, match=reason or None) as caught:
         Network.load(path)
     assert str(path) in str(caught.value)
 
 
-def read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def read(path):
     """The header of a file without its checksum, and its arrays."""
     content = path.read_bytes()
     header = json.loads(json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]["xpnet"])
@@ -280,20 +275,20 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return header, load_file(path)
 
 
-def forge(path: Path, change: Callable[[dict[str, Any], dict[str, Any]], Any]) -> None:
+def forge(path, change):
     """Rewrite a file after `change(header, arrays)`; the header goes in as it is, if `change` returns a string."""
     header, arrays = read(path)
     text = change(header, arrays)
     path.write_bytes(encode(text if isinstance(text, str) else header, arrays))
 
 
-def encode(header: dict[str, Any] | str, arrays: dict[str, Any]) -> bytes:
+def encode(header, arrays):
     """The content of a file with the right checksum."""
     text = header if isinstance(header, str) else json.dumps({"checksum": "0" * 64, **header})
     return seal(save(arrays, {"xpnet": text}))
 
 
-def seal(content: bytes) -> bytes:
+def seal(content):
     """Give a file the right checksum: the digest of all its bytes, with zeros in the place of the digest."""
     before = b'\\"checksum\\": \\"'
     if before not in content:
@@ -308,7 +303,7 @@ def seal(content: bytes) -> bytes:
     [b"", b"\0", b"{}", b"not a network\n" * 99, bytes(64), b"\xff" * 64, b"PK\x03\x04" + bytes(64)],
     ids=lambda content: repr(content[:9]),
 )
-def test_a_file_of_something_else_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_a_file_of_something_else_is_refused(tmp_path, content):
     (tmp_path / "file").write_bytes(content)
     refuse(tmp_path / "file", r"does not hold an xpnet network .*give a file written by Network\.save")
 
@@ -316,12 +311,12 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path, content: bytes) -> 
 @pytest.mark.parametrize(
     "text", [None, "", "null", "[]", '{"format": 1, "settings": []}', "[" * 10**5], ids=lambda x: str(x)[:9]
 )
-def test_safetensors_of_something_else_are_refused(tmp_path: Path, text: str | None) -> None:
+def test_safetensors_of_something_else_are_refused(tmp_path, text):
     save_file({"layers.0.w": X}, tmp_path / "foreign", None if text is None else {"xpnet": text})
     refuse(tmp_path / "foreign", "does not hold an xpnet network")
 
 
-def test_a_file_is_the_one_that_the_library_of_that_format_writes_and_reads(tmp_path: Path) -> None:
+def test_a_file_is_the_one_that_the_library_of_that_format_writes_and_reads(tmp_path):
     path = full(tmp_path)
     content, arrays = path.read_bytes(), load_file(path)
     end = 8 + int.from_bytes(content[:8], "little")
@@ -331,7 +326,7 @@ def test_a_file_is_the_one_that_the_library_of_that_format_writes_and_reads(tmp_
     np.testing.assert_array_equal(arrays["layers.0.w"], Network.load(path).w[0])
 
 
-def is_refused(path: Path, content: bytes) -> bool:
+def is_refused(path, content):
     path.write_bytes(content)
     try:
         Network.load(path)
@@ -340,7 +335,7 @@ def is_refused(path: Path, content: bytes) -> bool:
     return False
 
 
-def test_a_file_cut_short_anywhere_is_refused(tmp_path: Path) -> None:
+def test_a_file_cut_short_anywhere_is_refused(tmp_path):
     whole = content_of(Network([1, 1], seed=1))
     assert not is_refused(tmp_path / "net", whole)
     lengths = (*range(12), *range(12, len(whole), 17), len(whole) - 1)
@@ -348,7 +343,7 @@ def test_a_file_cut_short_anywhere_is_refused(tmp_path: Path) -> None:
     assert is_refused(tmp_path / "net", whole + b"\0")
 
 
-def test_a_flipped_bit_is_noticed_wherever_it_is(tmp_path: Path) -> None:
+def test_a_flipped_bit_is_noticed_wherever_it_is(tmp_path):
     content, taken = bytearray(content_of(Network([1, 1], seed=1))), []
     for bit in range(0, 8 * len(content), 23):
         content[bit // 8] ^= 1 << bit % 8
@@ -363,7 +358,7 @@ def test_a_flipped_bit_is_noticed_wherever_it_is(tmp_path: Path) -> None:
 
 
 @cache
-def encode_full() -> bytes:
+def encode_full():
     net = Network([3, 4, 2], task="regression", dropout=[0.2, 0.5], standardize=True, seed=1)
     net.feature_names, net.notes = ["a", "b", "c"], {"deep": [1]}
     net.train((X, X[:, :2]), epochs=1, optimizer=Clip(SGD(momentum=0.9), 1.0), progress=False)
@@ -372,7 +367,7 @@ def encode_full() -> bytes:
     return content_of(net)
 
 
-def full(folder: Path) -> Path:
+def full(folder):
     path = folder / "net.safetensors"
     path.write_bytes(encode_full())
     return path
@@ -388,7 +383,7 @@ MAY_LACK = {
 }
 
 
-def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+def places(value, path=()):
     """The paths to all values of nested dicts and lists."""
     for key in value if isinstance(value, dict) else range(len(value)):
         yield (*path, key)
@@ -396,9 +391,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
             yield from places(value[key], (*path, key))
 
 
-def forgeries(
-    header: dict[str, Any], top: tuple[str, ...] = (), wrong: Iterable[Any] = WRONG
-) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
+def forgeries(header, top=(), wrong=WRONG):
     """Headers with one value below `top` changed, and its place: to something wrong, to more than it is, or to none."""
     below = header
     for key in top:
@@ -420,7 +413,7 @@ def forgeries(
             yield place, changed
 
 
-def comes_back(path: Path) -> bool:
+def comes_back(path):
     """Whether a file holds a network that predicts, and that is written as it was read; else it is refused by name."""
     try:
         net = Network.load(path)
@@ -436,7 +429,7 @@ def comes_back(path: Path) -> bool:
 
 
 @pytest.mark.slow
-def test_a_forged_value_is_refused_or_comes_back_as_it_is(tmp_path: Path) -> None:
+def test_a_forged_value_is_refused_or_comes_back_as_it_is(tmp_path):
     path, ignored = full(tmp_path), set()
     header, arrays = read(path)
     for place, changed in forgeries(header):
@@ -451,12 +444,12 @@ class Interrupt(Callback):
 
     epoch = 2
 
-    def on_epoch_end(self, logs: dict[str, Any]) -> None:
+    def on_epoch_end(self, logs):
         if logs["epoch"] == self.epoch:
             raise KeyboardInterrupt
 
 
-def train_on(path: Path, resume: bool) -> None:
+def train_on(path, resume):
     net = Network([3, 4, 2], task="classification", dropout=0.5, seed=1)
     callbacks = [EarlyStopping(3, monitor="cost"), ReduceLROnPlateau(0.5, 1, monitor="cost"), Interrupt()]
     options = {"optimizer": SGD(momentum=0.9), "callbacks": callbacks, "checkpoint": path, "resume": resume}
@@ -464,9 +457,7 @@ def train_on(path: Path, resume: bool) -> None:
 
 
 @pytest.mark.slow
-def test_a_training_of_forged_values_is_refused_by_name_or_ends(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_training_of_forged_values_is_refused_by_name_or_ends(tmp_path, monkeypatch):
     path, ended = tmp_path / "run", 0
     with pytest.raises(KeyboardInterrupt):
         train_on(path, False)
@@ -487,7 +478,7 @@ def test_a_training_of_forged_values_is_refused_by_name_or_ends(
     assert 10 < ended < 30
 
 
-CHANGES: list[Callable[[np.ndarray], np.ndarray | None]] = [
+CHANGES = [
     lambda x: None,
     lambda x: x[None, None],
     lambda x: x[:0],
@@ -498,7 +489,7 @@ CHANGES: list[Callable[[np.ndarray], np.ndarray | None]] = [
 ]
 
 
-def test_a_forged_tensor_is_refused_or_comes_back_as_it_is(tmp_path: Path) -> None:
+def test_a_forged_tensor_is_refused_or_comes_back_as_it_is(tmp_path):
     path, ignored = full(tmp_path), []
     header, arrays = read(path)
     for name, array in arrays.items():
@@ -510,26 +501,26 @@ def test_a_forged_tensor_is_refused_or_comes_back_as_it_is(tmp_path: Path) -> No
     assert ignored == []
 
 
-def fit(sizes: list[int], data: Any, **options: Any) -> Network:
+def fit(sizes, data, **options):
     net = Network(sizes, seed=0, **options)
     net.train(data, 1, optimizer=Adam(), progress=False)
     return net
 
 
-def make_gaussian() -> Network:
+def make_gaussian():
     net = Network([3, 2], cost="gaussian", seed=0)
     net.calibrate((X[:5], X[:5, 0]))
     return net
 
 
-def make_uncertain() -> Network:
+def make_uncertain():
     net = fit([3, 1], (X, X[:, 0]), task="regression")
     net.fit_laplace((X, X[:, :1]))
     return net
 
 
 @cache
-def encode_one(name: str) -> bytes:
+def encode_one(name):
     """The content of the files that are forged."""
     if name == "full":
         return encode_full()
@@ -541,7 +532,7 @@ def encode_one(name: str) -> bytes:
 ERRORS, WIDTHS, ORDER = "calibration.0 is .*, but must be", "widths is .*, but must be", "in increasing order"
 PCG64 = "generator=.* must be the state of a PCG64"
 # A file, where it is changed (in the header if there is no array), the new value, and what the error says
-FORGERIES: list[tuple[str, str, Any, str]] = [
+FORGERIES = [
     ("small", "format", 2, "has format 2 and this version of xpnet reads 1"),
     ("small", "evil", 1, "the file=.* must be an object with the keys"),
     ("small", "settings.init", "orthogonal", "settings=.* must be an object with the keys"),
@@ -600,8 +591,8 @@ FORGERIES += [
 
 
 @pytest.mark.parametrize(("kind", "where", "value", "message"), FORGERIES)
-def test_a_forged_file_is_refused_by_name(tmp_path: Path, kind: str, where: str, value: Any, message: str) -> None:
-    def change(header: Any, arrays: Any) -> None:
+def test_a_forged_file_is_refused_by_name(tmp_path, kind, where, value, message):
+    def change(header, arrays):
         if isinstance(value, np.ndarray):
             arrays[where] = value
             return
@@ -620,9 +611,7 @@ def test_a_forged_file_is_refused_by_name(tmp_path: Path, kind: str, where: str,
     [("notes", [[]] * 5000), ("notes", [nest(90)] * 250), ("format", "x" * 30_000), ("optimizer", [9e9] * 3000)],
     ids=lambda x: repr(x)[:20],
 )
-def test_long_values_take_memory_in_proportion_to_the_file_and_are_shown_in_part(
-    tmp_path: Path, where: str, value: Any
-) -> None:
+def test_long_values_take_memory_in_proportion_to_the_file_and_are_shown_in_part(tmp_path, where, value):
     """A list in a list takes some 100 bytes in Python, and 2 in a file, as "[[[[]]]]" shows."""
     path = full(tmp_path)
     forge(path, lambda header, arrays: header.update({where: {"a": value} if where == "notes" else value}))
@@ -641,7 +630,7 @@ def test_long_values_take_memory_in_proportion_to_the_file_and_are_shown_in_part
 # Headers that lie
 
 
-def lie(path: Path, change: Callable[[bytes], bytes], length: Callable[[int], int] = int) -> None:
+def lie(path, change, length=int):
     """Change the header of a file as it is in safetensors, and the length that stands before it."""
     content = path.read_bytes()
     end = 8 + int.from_bytes(content[:8], "little")
@@ -650,7 +639,7 @@ def lie(path: Path, change: Callable[[bytes], bytes], length: Callable[[int], in
 
 
 @pytest.mark.parametrize("length", [0, 99, 2**31, 2**63 - 8, 2**64 - 1])
-def test_a_header_that_lies_about_its_length_is_refused(tmp_path: Path, length: int) -> None:
+def test_a_header_that_lies_about_its_length_is_refused(tmp_path, length):
     """Also if nothing follows it, so that what is read is the header in spite of the lie."""
     path = saved(tmp_path)
     lie(path, bytes, lambda right: length)
@@ -658,7 +647,7 @@ def test_a_header_that_lies_about_its_length_is_refused(tmp_path: Path, length: 
 
 
 @pytest.mark.parametrize("name", ["seeds", "momentum", "__metadata__", "layers.0.w", "dtype", "xpnet"])
-def test_a_name_that_is_there_twice_is_refused(tmp_path: Path, name: str) -> None:
+def test_a_name_that_is_there_twice_is_refused(tmp_path, name):
     """Readers differ in which of the two they take."""
     path = full(tmp_path)
     for quoted in (f'"{name}":'.encode(), f'\\"{name}\\": '.encode()):  # in the header, and in the JSON inside it
@@ -684,8 +673,8 @@ def test_a_name_that_is_there_twice_is_refused(tmp_path: Path, name: str) -> Non
     ],
     ids=str,
 )
-def test_a_header_that_lies_about_its_tensors_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
-    def change(text: bytes) -> bytes:
+def test_a_header_that_lies_about_its_tensors_is_refused(tmp_path, changes):
+    def change(text):
         header = json.loads(text)
         header["layers.0.w"].update(changes)
         return json.dumps(header).encode()
@@ -695,7 +684,7 @@ def test_a_header_that_lies_about_its_tensors_is_refused(tmp_path: Path, changes
     refuse(path, "does not hold an xpnet network")
 
 
-def test_what_is_beside_the_network_is_not_ignored(tmp_path: Path) -> None:
+def test_what_is_beside_the_network_is_not_ignored(tmp_path):
     path = saved(tmp_path)
     path.write_bytes(seal(path.read_bytes() + b"more"))
     refuse(path, "its header does not describe its arrays")
@@ -747,7 +736,7 @@ print(*sorted(outcomes))
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="how much memory is used is read there")
-def test_with_little_memory_saving_and_loading_raise_and_never_end_the_process(tmp_path: Path) -> None:
+def test_with_little_memory_saving_and_loading_raise_and_never_end_the_process(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", LITTLE_MEMORY],
         cwd=tmp_path,
@@ -764,7 +753,7 @@ def test_with_little_memory_saving_and_loading_raise_and_never_end_the_process(t
 
 
 @contextmanager
-def full_disk() -> Iterator[None]:
+def full_disk():
     """No file may grow beyond 100 bytes, meanwhile; not for longer, as pytest's own output may go to a file."""
     resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -775,7 +764,7 @@ def full_disk() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_save_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
+def test_a_save_that_fails_leaves_the_old_file_and_no_other(tmp_path):
     path = saved(tmp_path)
     before = path.read_bytes()
     other = Network([3, 4, 2], seed=2)

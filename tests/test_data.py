@@ -5,10 +5,7 @@ import itertools
 import pickle
 import re
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -26,11 +23,11 @@ LABELS = np.random.default_rng(1).integers(3, size=N).astype(np.int32)
 ONE_HOT = np.eye(3, dtype=np.float32)[LABELS]
 
 
-def network(place: Place = HOST, sizes: Sequence[int] = (4, 5, 3), **options: Any) -> Network:
+def network(place=HOST, sizes=(4, 5, 3), **options):
     return Network(sizes, seed=7, **place._asdict(), **options)
 
 
-def trained(source: Any, place: Place = HOST, sizes: Sequence[int] = (4, 5, 3), **options: Any) -> Network:
+def trained(source, place=HOST, sizes=(4, 5, 3), **options):
     net = network(place, sizes)
     net.train(source, **{"epochs": 2, "batch_size": 4, "lr": 0.5, "progress": False, **options})
     return net
@@ -38,7 +35,7 @@ def trained(source: Any, place: Place = HOST, sizes: Sequence[int] = (4, 5, 3), 
 
 # The same examples
 
-LIBRARIES: dict[str, Callable[[np.ndarray], Any]] = {
+LIBRARIES = {
     "list": np.ndarray.tolist,
     "numpy": np.asarray,
     "torch": lambda x: pytest.importorskip("torch").asarray(x.copy()),
@@ -49,7 +46,7 @@ LIBRARIES: dict[str, Callable[[np.ndarray], Any]] = {
 
 @pytest.mark.parametrize("library", installed(LIBRARIES))
 @pytest.mark.on("jax")
-def test_arrays_of_every_library_train_every_backend_alike(place: Place, library: str) -> None:
+def test_arrays_of_every_library_train_every_backend_alike(place, library):
     make = LIBRARIES[library]
     expected = snapshot(trained((X, LABELS), place))
     assert_same(trained((make(X), make(LABELS)), place), expected)
@@ -59,16 +56,16 @@ def test_arrays_of_every_library_train_every_backend_alike(place: Place, library
 class Images:
     """Like a data set of torchvision: 2 × 2 uint8 pixels and labels, which transforms turn into what is learnt."""
 
-    def __init__(self, transform: Any = None, target_transform: Any = None) -> None:
+    def __init__(self, transform=None, target_transform=None):
         self.data = np.random.default_rng(2).integers(256, size=(N, 2, 2), dtype=np.uint8)
         self.targets = LABELS.tolist()
         self.transform, self.target_transform = transform, target_transform
-        self.reads: list[int] = []
+        self.reads = []
 
-    def __len__(self) -> int:
+    def __len__(self):
         return len(self.data)
 
-    def __getitem__(self, i: int) -> tuple[Any, Any]:
+    def __getitem__(self, i):
         self.reads.append(i)
         x, y = self.data[i], self.targets[i]
         x = self.transform(x) if self.transform else x
@@ -78,19 +75,19 @@ class Images:
 Images.__getitem__.__module__ = "torchvision.datasets"  # it stands for a class of torchvision's
 
 
-def to_tensor(image: np.ndarray) -> np.ndarray:
+def to_tensor(image):
     return image.astype(np.float32) / np.float32(255)
 
 
-def encode(label: int) -> np.ndarray:
+def encode(label):
     return np.eye(3)[label]
 
 
-def graph() -> Any:
+def graph():
     return LIBRARIES["torch"](X).requires_grad_()
 
 
-def colours() -> Any:
+def colours():
     images = Images()
     images.data = images.data.reshape(N, 1, 2, 2)  # height, width, channels
     return images
@@ -98,7 +95,7 @@ def colours() -> Any:
 
 SCALED = to_tensor(Images().data).reshape(N, 4)
 # Sources, and the arrays that they stand for
-ALIKE: dict[str, tuple[Callable[[], Any], Any]] = {
+ALIKE = {
     "whole numbers as rows": (lambda: (X, ONE_HOT.astype(np.int64)), X),
     "pairs": (lambda: list(zip(X, LABELS.tolist())), X),
     "columns in pairs": (lambda: [(x[:, None], y[:, None]) for x, y in zip(X, ONE_HOT)], X),
@@ -112,7 +109,7 @@ ALIKE: dict[str, tuple[Callable[[], Any], Any]] = {
 
 
 @pytest.mark.parametrize("source", ALIKE)
-def test_sources_of_the_same_examples_train_alike(place: Place, source: str) -> None:
+def test_sources_of_the_same_examples_train_alike(place, source):
     if "gradient" in source:
         pytest.importorskip("torch")
     make, x = ALIKE[source]
@@ -129,7 +126,7 @@ def test_sources_of_the_same_examples_train_alike(place: Place, source: str) -> 
 
 
 @pytest.mark.parametrize("host", marked(["numpy", "torch", "jax"]))
-def test_arrays_on_a_device_never_come_to_the_host_silently(host: str) -> None:
+def test_arrays_on_a_device_never_come_to_the_host_silently(host):
     strict = pytest.importorskip("array_api_strict")
     net = network(PLACES[host]())
     move = partial(strict.asarray, device=strict.Device("device1"))
@@ -152,7 +149,7 @@ def test_arrays_on_a_device_never_come_to_the_host_silently(host: str) -> None:
 # Data sets
 
 
-def test_without_cache_a_data_set_is_read_again_each_epoch_to_the_same_weights(place: Place) -> None:
+def test_without_cache_a_data_set_is_read_again_each_epoch_to_the_same_weights(place):
     images = Images(to_tensor)
     net = trained(images, place, epochs=3, cache=False)
     assert images.reads.pop(0) == 0  # a look at the first item before anything is trained
@@ -171,20 +168,20 @@ def test_without_cache_a_data_set_is_read_again_each_epoch_to_the_same_weights(p
 class Stream:
     """An iterable of batches, without a length, made anew each time; it counts its iterations."""
 
-    def __init__(self, *sizes: int) -> None:
+    def __init__(self, *sizes):
         ends = list(itertools.accumulate(sizes))
         self.slices = [slice(end - size, end) for end, size in zip(ends, sizes)]
         self.iterations = 0
-        self.yielded: list[slice] = []
+        self.yielded = []
 
-    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def __iter__(self):
         self.iterations += 1
         for each in self.slices:
             self.yielded.append(each)
             yield X[each], ONE_HOT[each]
 
 
-def by_hand(order: Sequence[slice | np.ndarray], place: Place = HOST) -> Network:
+def by_hand(order, place=HOST):
     """Train on batches one by one."""
     net = network(place)
     for index in order:
@@ -193,7 +190,7 @@ def by_hand(order: Sequence[slice | np.ndarray], place: Place = HOST) -> Network
 
 
 @pytest.mark.parametrize("sizes", [(4, 4, 3), (1, 2, 3, 5)])
-def test_an_iterable_of_batches_is_iterated_each_epoch(place: Place, sizes: tuple[int, ...]) -> None:
+def test_an_iterable_of_batches_is_iterated_each_epoch(place, sizes):
     stream = Stream(*sizes)
     net = trained(stream, place, epochs=3)
     assert stream.iterations == 3
@@ -207,28 +204,28 @@ class Persistent:
 
     persistent_workers = True
 
-    def __init__(self, batches: Sequence[Any]) -> None:
+    def __init__(self, batches):
         self.batches, self.passes, self.position = batches, 0, 0
 
-    def __iter__(self) -> "Persistent.Pass":
+    def __iter__(self):
         self.passes, self.position = self.passes + 1, 0
         return Persistent.Pass(self)
 
     class Pass:
-        def __init__(self, loader: "Persistent") -> None:
+        def __init__(self, loader):
             self.loader = loader
 
-        def __iter__(self) -> "Persistent.Pass":
+        def __iter__(self):
             return self
 
-        def __next__(self) -> Any:
+        def __next__(self):
             if self.loader.position == len(self.loader.batches):
                 raise StopIteration
             self.loader.position += 1
             return self.loader.batches[self.loader.position - 1]
 
 
-def test_a_loader_with_persistent_workers_is_train_and_test_data_at_once() -> None:
+def test_a_loader_with_persistent_workers_is_train_and_test_data_at_once():
     batches = [(X[i : i + 2], LABELS[i : i + 2]) for i in range(0, 8, 2)]
     net = network(PLACES["numpy"]())
     history = net.train(loader := Persistent(batches), 2, lr=0.1, test_data=loader, progress=False)
@@ -239,10 +236,10 @@ def test_a_loader_with_persistent_workers_is_train_and_test_data_at_once() -> No
     assert_same(net, snapshot(twin))
 
 
-def test_an_endless_generator_trains_by_steps() -> None:
-    taken: list[int] = []
+def test_an_endless_generator_trains_by_steps():
+    taken = []
 
-    def forever() -> Iterator[Any]:
+    def forever():
         for i in itertools.count():
             taken.append(i)
             yield X[i % N, None], LABELS[i % N, None]
@@ -253,7 +250,7 @@ def test_an_endless_generator_trains_by_steps() -> None:
     assert net.history["lr"][-1] == OneCycle(1.0)(11, 12)
 
 
-def test_with_steps_an_epoch_goes_on_where_the_last_one_stopped() -> None:
+def test_with_steps_an_epoch_goes_on_where_the_last_one_stopped():
     stream = Stream(4, 4, 3)
     trained(stream, steps=2, epochs=2)
     a, b, c = stream.slices
@@ -263,25 +260,25 @@ def test_with_steps_an_epoch_goes_on_where_the_last_one_stopped() -> None:
 class Once:
     """Batches that can be iterated over once."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.batches = iter(Stream(4, 4, 3))
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self):
         yield from self.batches
 
 
 class Many:
     """A data set whose items are never read."""
 
-    __getitem__: Any = None
+    __getitem__ = None
 
-    def __len__(self) -> int:
+    def __len__(self):
         return 2**31
 
 
 ONLY_ONCE = " is an iterator, which can be iterated over only once, .*DataLoader"
 # Arguments of `train`, what the error says, and how many epochs there are before it
-REFUSED: dict[str, tuple[Callable[[], dict[str, Any]], str, int]] = {
+REFUSED = {
     "iterator": (lambda: {"train_data": iter(Stream(4, 7))}, "train_data" + ONLY_ONCE, 0),
     "iterator to test on": (lambda: {"train_data": (X, LABELS), "test_data": iter([])}, "test_data" + ONLY_ONCE, 0),
     "exhausted": (lambda: {"train_data": Once()}, "train_data yielded no batch; an iterator .*DataLoader", 1),
@@ -319,7 +316,7 @@ REFUSED: dict[str, tuple[Callable[[], dict[str, Any]], str, int]] = {
 
 @pytest.mark.parametrize("kind", [Network, Ensemble])
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_be_trained_on_is_named_and_changes_nothing(case: str, kind: Any) -> None:
+def test_what_cannot_be_trained_on_is_named_and_changes_nothing(case, kind):
     make, message, epochs = REFUSED[case]
     net = kind([4, 5, 3], seed=7)
     members = [net] if kind is Network else [*net]
@@ -339,45 +336,45 @@ def test_what_cannot_be_trained_on_is_named_and_changes_nothing(case: str, kind:
 class Table:
     """A table of any library, or a row of one of pandas, as far as names matter."""
 
-    def __init__(self, columns: Any, x: np.ndarray = X) -> None:
+    def __init__(self, columns, x=X):
         self.x = x
         if x.ndim == 1:
             self.index, self.iloc = list(columns), None
         else:
             self.columns = list(columns)
 
-    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+    def __array__(self, dtype=None, copy=None):
         return np.asarray(self.x, dtype)
 
-    def __len__(self) -> int:
+    def __len__(self):
         return len(self.x)
 
 
 class Items:
     """A data set of rows."""
 
-    def __init__(self, columns: Any) -> None:
+    def __init__(self, columns):
         self.columns = columns
 
-    def __len__(self) -> int:
+    def __len__(self):
         return N
 
-    def __getitem__(self, i: int) -> tuple[Any, Any]:
+    def __getitem__(self, i):
         return Table(self.columns, X[i]), LABELS[i]
 
 
 class Loader:
     """A batch that is a table."""
 
-    def __init__(self, columns: Any) -> None:
+    def __init__(self, columns):
         self.columns = columns
 
-    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+    def __iter__(self):
         yield Table(self.columns), LABELS
 
 
 NAMES, SWAPPED = ("w", "x", "y", "z"), ("x", "w", "y", "z")
-SOURCES: dict[str, Callable[[Any], Any]] = {
+SOURCES = {
     "table": lambda columns: (Table(columns), LABELS),
     "pairs": lambda columns: [(Table(columns, x), y) for x, y in zip(X, LABELS)],
     "items": Items,
@@ -388,7 +385,7 @@ SWAPPED_ERROR = re.escape(
     "their names, as in X[list(net.feature_names)]"
 )
 # what is done with inputs of columns of these names
-INPUTS: dict[str, Callable[[Any, Any], Any]] = {
+INPUTS = {
     "forward": lambda net, columns: net.forward(Table(columns)),
     "a row": lambda net, columns: net.predict(Table(columns, X[0])),
     "sample": lambda net, columns: net.sample(Table(columns), 2),
@@ -396,7 +393,7 @@ INPUTS: dict[str, Callable[[Any, Any], Any]] = {
     "evaluate": lambda net, columns: net.evaluate((Table(columns), LABELS)),
     **{f"train {kind}": lambda net, columns, make=make: train(net, make(columns)) for kind, make in SOURCES.items()},
 }
-OF_A_NETWORK: dict[str, Callable[[Any, Any], Any]] = {
+OF_A_NETWORK = {
     "backward": lambda net, columns: net.backward(Table(columns), LABELS),
     "minibatch": lambda net, columns: net.minibatch_update((Table(columns), LABELS), 0.1),
     "read again": lambda net, columns: train(net, Items(columns), cache=False),
@@ -404,11 +401,11 @@ OF_A_NETWORK: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-def train(net: Any, data: Any, **options: Any) -> Any:
+def train(net, data, **options):
     return net.train(data, **{"epochs": 1, "batch_size": 4, "lr": 0.1, "progress": False, **options})
 
 
-def named(kind: type = Network, **options: Any) -> Any:
+def named(kind=Network, **options):
     net = kind([4, 5, 3], seed=7, task="classification", dropout=0.5, **options)
     train(net, (Table(NAMES), LABELS))
     return net
@@ -417,7 +414,7 @@ def named(kind: type = Network, **options: Any) -> Any:
 @pytest.mark.parametrize(
     ("kind", "way"), [*((Network, way) for way in (*INPUTS, *OF_A_NETWORK)), *((Ensemble, way) for way in INPUTS)]
 )
-def test_columns_in_another_order_are_refused_everywhere(kind: Any, way: str) -> None:
+def test_columns_in_another_order_are_refused_everywhere(kind, way):
     net, call = named(kind), (INPUTS | OF_A_NETWORK)[way]
     for one in net if kind is Ensemble else [net]:
         with refused(one, ValueError, SWAPPED_ERROR):
@@ -428,7 +425,7 @@ def test_columns_in_another_order_are_refused_everywhere(kind: Any, way: str) ->
 
 
 @pytest.mark.parametrize("kind", [Network, Ensemble])
-def test_names_go_with_every_copy(kind: Any, tmp_path: Path) -> None:
+def test_names_go_with_every_copy(kind, tmp_path):
     net = named(kind)
     net.save(tmp_path / "net")
     for again in (net.copy(), pickle.loads(pickle.dumps(net)), net.to(dtype="float64"), kind.load(tmp_path / "net")):
@@ -444,7 +441,7 @@ def test_names_go_with_every_copy(kind: Any, tmp_path: Path) -> None:
     assert nameless.feature_names == SWAPPED
 
 
-def test_a_training_that_is_resumed_has_its_columns(tmp_path: Path) -> None:
+def test_a_training_that_is_resumed_has_its_columns(tmp_path):
     net = named(standardize=True)
     path = tmp_path / "run"
     train(net, (Table(NAMES), LABELS), checkpoint=path)
@@ -463,12 +460,12 @@ def test_a_training_that_is_resumed_has_its_columns(tmp_path: Path) -> None:
         ("wxyzv", "column 4 is 'v' and was missing, counted from 0; take them by their names"),
     ],
 )
-def test_other_columns_are_named(columns: str, message: str) -> None:
+def test_other_columns_are_named(columns, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         named().predict(Table(columns, np.ones((N, len(columns)))))
 
 
-def test_names_can_be_assigned_and_must_fit() -> None:
+def test_names_can_be_assigned_and_must_fit():
     ensemble = Ensemble([4, 5, 3], 2, seed=0)
     for one in (network(), ensemble, ensemble[0]):
         one.feature_names = list(NAMES)
@@ -485,7 +482,7 @@ def test_names_can_be_assigned_and_must_fit() -> None:
     assert ensemble.feature_names == Ensemble.of(ensemble).feature_names == SWAPPED
 
 
-def make_table(library: str, columns: Any) -> Any:
+def make_table(library, columns):
     module, values = pytest.importorskip(library), dict(zip(NAMES, X.T))
     if library == "xarray":
         return module.DataArray(X, {"w": np.arange(N), "column": [*NAMES]}, ["w", "column"]).sel(column=[*columns])
@@ -494,7 +491,7 @@ def make_table(library: str, columns: Any) -> Any:
 
 
 @pytest.mark.parametrize("library", installed(["pandas", "pyarrow", "polars", "xarray"]))
-def test_tables_of_several_libraries_have_names(library: str) -> None:
+def test_tables_of_several_libraries_have_names(library):
     table, other = make_table(library, NAMES), make_table(library, SWAPPED)
     net = trained((table, LABELS))
     assert net.feature_names == NAMES
@@ -512,7 +509,7 @@ def test_tables_of_several_libraries_have_names(library: str) -> None:
 
 
 @pytest.mark.needs("xarray")
-def test_coordinates_that_are_no_names() -> None:
+def test_coordinates_that_are_no_names():
     """None, numbers, those of rows, and those of images."""
     from xarray import DataArray
 
@@ -531,7 +528,7 @@ BINARY = (LABELS > 0).astype(np.int64)
 
 
 @pytest.mark.parametrize("options", [{}, {"task": "binary"}, {"task": "regression"}])
-def test_targets_of_one_output_are_flat_or_a_column(place: Place, options: dict[str, Any]) -> None:
+def test_targets_of_one_output_are_flat_or_a_column(place, options):
     flat = BINARY.astype(np.float32)
     sources = [(X, y) for y in (flat, flat[:, None], BINARY, BINARY[:, None], flat.tolist())]
     nets = [network(place, (4, 5, 1), **options) for _ in range(6)]
@@ -545,7 +542,7 @@ def test_targets_of_one_output_are_flat_or_a_column(place: Place, options: dict[
 
 
 @pytest.mark.parametrize("cache", [True, False])
-def test_unscaled_pixels_warn_once(cache: bool) -> None:
+def test_unscaled_pixels_warn_once(cache):
     pixels = Images().data
     batches = type("Raw", (), {"__iter__": lambda self: iter([(pixels[:4], LABELS[:4]), (pixels[4:], LABELS[4:])])})
     for source in (Images(lambda image: image), batches() if cache else list(zip(pixels, LABELS))):
@@ -557,7 +554,7 @@ def test_unscaled_pixels_warn_once(cache: bool) -> None:
 # The caller's objects
 
 
-def aligned(x: np.ndarray) -> np.ndarray:
+def aligned(x):
     """A contiguous float32 copy at a 64-byte boundary, as libraries like best to share it."""
     room = np.empty(x.size * 4 + 64, np.uint8)
     start = -room.ctypes.data % 64
@@ -570,7 +567,7 @@ def aligned(x: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("on_device", [False, True])
 @pytest.mark.on("jax")
-def test_arrays_of_the_caller_are_never_written(place: Place, backend: Any, on_device: bool) -> None:
+def test_arrays_of_the_caller_are_never_written(place, backend, on_device):
     rng = np.random.default_rng(5)
     values = [X, ONE_HOT, rng.random((5, 4)), rng.random((3, 5)), rng.random(5), rng.random((3, 1))]
     given_ = [aligned(value) for value in values]
@@ -598,7 +595,7 @@ def test_arrays_of_the_caller_are_never_written(place: Place, backend: Any, on_d
     assert_same(net, before)
 
 
-IN_OTHER_ORDERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+IN_OTHER_ORDERS = {
     "columns": np.asfortranarray,
     "backwards": lambda x: x[::-1, ::-1].copy()[::-1, ::-1],
     "unaligned": lambda x: np.frombuffer(b"0" + x.tobytes(), x.dtype, offset=1).reshape(x.shape),
@@ -608,7 +605,7 @@ IN_OTHER_ORDERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 @pytest.mark.parametrize("order", IN_OTHER_ORDERS)
 @pytest.mark.parametrize("standardize", [False, True])
 @pytest.mark.parametrize("input_dtype", ["float32", "float64"])
-def test_the_order_of_memory_changes_no_bit(place: Place, input_dtype: str, standardize: bool, order: str) -> None:
+def test_the_order_of_memory_changes_no_bit(place, input_dtype, standardize, order):
     rng, results = np.random.default_rng(0), []
     data = [rng.normal(3, 2, (300, 30)).astype(input_dtype), rng.normal(5, 3, (300, 2)).astype(input_dtype)]
     settings = {"activation": "tanh", "task": "regression", "standardize": standardize, "dtype": "float32", "seed": 0}
@@ -632,12 +629,12 @@ def test_the_order_of_memory_changes_no_bit(place: Place, input_dtype: str, stan
 SHAPES = [(9, 3), (10, 3), (11, 3), (5, 5), (5, 8), (1, 3), (4, 1)]  # n % b in {0, 1, b - 1}, b = n, b > n, n = 1
 
 
-def examples(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def examples(n, seed=0):
     rng = np.random.default_rng(seed)
     return rng.standard_normal((n, 4)), np.eye(3)[rng.integers(3, size=n)]
 
 
-def draw(sampling: str, n: int, b: int, rng: np.random.Generator) -> list[np.ndarray]:
+def draw(sampling, n, b, rng):
     """The examples of the minibatches of an epoch."""
     if sampling == "replacement":
         return [*rng.integers(n, size=(n // min(n, b), min(n, b)), dtype=np.int32)]
@@ -647,14 +644,14 @@ def draw(sampling: str, n: int, b: int, rng: np.random.Generator) -> list[np.nda
 
 @pytest.mark.parametrize("sampling", ["shuffle", "replacement"])
 @pytest.mark.parametrize(("n", "b"), SHAPES)
-def test_the_minibatches_of_a_seed_are_those_of_an_explicit_loop(place: Place, n: int, b: int, sampling: str) -> None:
+def test_the_minibatches_of_a_seed_are_those_of_an_explicit_loop(place, n, b, sampling):
     """On every backend. The cost of an epoch is the mean over its examples, before the updates of their minibatches;
     a schedule sees every step, and how many there are."""
     (x, y), seen, costs = examples(n), [], []
     net = network(place, (4, 3), dtype="float64")
     rng, (w, bias) = net.make_rng(), snapshot(net).layers[0]
 
-    def schedule(step: int, total: int) -> float:
+    def schedule(step, total):
         seen.append((step, total))
         return 0.7
 

@@ -3,12 +3,9 @@
 import gzip
 import hashlib
 import sys
-from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from threading import Thread
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,25 +13,25 @@ import pytest
 from xpnet import datasets
 from xpnet.data.datasets import FIRST_LABELS, IDX_FILES
 
-NAMES: dict[str, Callable[..., Any]] = {"MNIST": datasets.mnist, "FashionMNIST": datasets.fashion_mnist}
+NAMES = {"MNIST": datasets.mnist, "FashionMNIST": datasets.fashion_mnist}
 
 
 @pytest.fixture
-def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+def offline(monkeypatch):
     """Torchvision cannot download."""
     vision = pytest.importorskip("torchvision.datasets")
 
-    def download(self: Any) -> None:
+    def download(self):
         raise OSError("no route to host")
 
     monkeypatch.setattr(vision.MNIST, "download", download)
 
 
-def write_idx(path: Path, array: np.ndarray) -> None:
+def write_idx(path, array):
     path.write_bytes(bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes() + array.tobytes())
 
 
-def small(folder: Path) -> dict[str, np.ndarray]:
+def small(folder):
     """Write a few images in the four files of a data set, and return what is in them."""
     rng = np.random.default_rng(0)
     folder.mkdir(parents=True, exist_ok=True)
@@ -47,7 +44,7 @@ def small(folder: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def assert_holds(given: Any, arrays: dict[str, np.ndarray]) -> None:
+def assert_holds(given, arrays):
     """What a function returned is what the files hold: float32 pixels in [0, 1] by rows, integer labels."""
     for (x, y), part in zip(given, ("train", "t10k"), strict=True):
         images, labels = arrays[f"{part}-images-idx3"], arrays[f"{part}-labels-idx1"]
@@ -60,7 +57,7 @@ def assert_holds(given: Any, arrays: dict[str, np.ndarray]) -> None:
 # The bundled sample
 
 
-def test_the_sample_is_balanced_float32_pixels_and_integer_labels(digits: Any) -> None:
+def test_the_sample_is_balanced_float32_pixels_and_integer_labels(digits):
     for (x, y), n in zip(digits, (5000, 1000), strict=True):
         assert (type(x), x.dtype, x.shape) == (np.ndarray, np.float32, (n, 784))
         assert (type(y), y.dtype, y.shape) == (np.ndarray, np.int64, (n,))
@@ -73,21 +70,19 @@ def test_the_sample_is_balanced_float32_pixels_and_integer_labels(digits: Any) -
 
 
 @pytest.fixture
-def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def alone(monkeypatch):
     """Torchvision is not installed."""
     monkeypatch.setitem(sys.modules, "torchvision", None)
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("place", ["{name}/raw", "{name}", "."])
-def test_the_files_are_read_without_torchvision_where_they_lie(
-    alone: None, tmp_path: Path, name: str, place: str
-) -> None:
+def test_the_files_are_read_without_torchvision_where_they_lie(alone, tmp_path, name, place):
     arrays = small(tmp_path / place.format(name=name))
     assert_holds(NAMES[name](str(tmp_path)), arrays)
 
 
-def test_gzipped_and_plain_files_may_be_mixed(alone: None, tmp_path: Path) -> None:
+def test_gzipped_and_plain_files_may_be_mixed(alone, tmp_path):
     arrays = small(tmp_path)
     for path in (tmp_path / "train-images-idx3-ubyte", tmp_path / "t10k-labels-idx1-ubyte"):
         path.with_name(path.name + ".gz").write_bytes(gzip.compress(path.read_bytes(), mtime=0))
@@ -96,9 +91,7 @@ def test_gzipped_and_plain_files_may_be_mixed(alone: None, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_without_a_root_the_folder_is_xpnet_data_or_a_cache(
-    alone: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_without_a_root_the_folder_is_xpnet_data_or_a_cache(alone, tmp_path, monkeypatch, name):
     load = NAMES[name]
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("XPNET_DATA", str(tmp_path / "data"))
@@ -115,7 +108,7 @@ def test_without_a_root_the_folder_is_xpnet_data_or_a_cache(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_last_training_images_may_be_for_validation(tmp_path: Path, name: str) -> None:
+def test_the_last_training_images_may_be_for_validation(tmp_path, name):
     small(tmp_path)
     (x, y), test = NAMES[name](tmp_path)
     train, validation, same = NAMES[name](tmp_path, validation=2)
@@ -129,7 +122,7 @@ def test_the_last_training_images_may_be_for_validation(tmp_path: Path, name: st
             NAMES[name](tmp_path, validation=wrong)
 
 
-def idx(shape: tuple[int, ...], data: bytes, kind: int = 8) -> bytes:
+def idx(shape, data, kind=8):
     return bytes([0, 0, kind, len(shape)]) + np.array(shape, ">u4").tobytes() + data
 
 
@@ -159,9 +152,7 @@ def idx(shape: tuple[int, ...], data: bytes, kind: int = 8) -> bytes:
         ("t10k-labels-idx1-ubyte", idx((5,), bytes([0, 1, 2, 10, 3])), "holds the label 10, but labels go from 0 to 9"),
     ],
 )
-def test_a_damaged_file_is_named_with_what_it_holds_and_the_remedy(
-    tmp_path: Path, file: str, content: bytes, message: str
-) -> None:
+def test_a_damaged_file_is_named_with_what_it_holds_and_the_remedy(tmp_path, file, content, message):
     small(tmp_path)
     (tmp_path / file).write_bytes(content)
     with pytest.raises(ValueError, match=message) as caught:
@@ -171,7 +162,7 @@ def test_a_damaged_file_is_named_with_what_it_holds_and_the_remedy(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_files_of_the_other_data_set_are_refused(tmp_path: Path, name: str) -> None:
+def test_the_files_of_the_other_data_set_are_refused(tmp_path, name):
     """They have the same names, and may lie in the folder that XPNET_DATA names."""
     (other,) = set(NAMES) - {name}
     small(tmp_path)
@@ -187,9 +178,7 @@ def test_the_files_of_the_other_data_set_are_refused(tmp_path: Path, name: str) 
 
 @pytest.mark.needs("torchvision")
 @pytest.mark.parametrize("name", NAMES)
-def test_files_that_are_missing_and_cannot_be_downloaded_say_what_to_do(
-    offline: None, tmp_path: Path, name: str
-) -> None:
+def test_files_that_are_missing_and_cannot_be_downloaded_say_what_to_do(offline, tmp_path, name):
     with pytest.raises(RuntimeError, match=r"no route to host") as caught:
         NAMES[name](tmp_path)
     message = str(caught.value)
@@ -203,7 +192,7 @@ def test_files_that_are_missing_and_cannot_be_downloaded_say_what_to_do(
 
 
 @pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def server(tmp_path, monkeypatch):
     """A folder with the gzipped files of a small data set, which torchvision downloads from this machine."""
     vision = pytest.importorskip("torchvision.datasets")
     folder = tmp_path / "server"
@@ -225,7 +214,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.mark.needs("torchvision")
-def test_downloaded_files_are_checked_and_come_to_their_place(server: Path, tmp_path: Path) -> None:
+def test_downloaded_files_are_checked_and_come_to_their_place(server, tmp_path):
     datasets.mnist(tmp_path / "data")
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["MNIST"]
     for file in IDX_FILES:
@@ -234,9 +223,7 @@ def test_downloaded_files_are_checked_and_come_to_their_place(server: Path, tmp_
 
 @pytest.mark.needs("torchvision")
 @pytest.mark.parametrize("file", IDX_FILES)
-def test_a_download_with_a_wrong_checksum_is_refused_and_leaves_nothing(
-    server: Path, tmp_path: Path, file: str
-) -> None:
+def test_a_download_with_a_wrong_checksum_is_refused_and_leaves_nothing(server, tmp_path, file):
     """A second time too: torchvision leaves the wrong file where the next call would find it."""
     content = bytearray((server / file).read_bytes())
     content[-1] ^= 1  # another label, or another pixel: a file like any other
@@ -249,7 +236,7 @@ def test_a_download_with_a_wrong_checksum_is_refused_and_leaves_nothing(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_without_torchvision_the_message_says_how_to_install_it(alone: None, tmp_path: Path, name: str) -> None:
+def test_without_torchvision_the_message_says_how_to_install_it(alone, tmp_path, name):
     message = (
         r"downloading it needs torchvision .*pip install -e '\.\[vision\]' in a checkout.*, or copy .*mnist_sample\(\)"
     )

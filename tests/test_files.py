@@ -12,7 +12,6 @@ import time
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -32,12 +31,12 @@ for _ in range(int(count)):
 """
 
 
-def start_writer(letter: str, path: Path, count: int) -> subprocess.Popen[str]:
+def start_writer(letter, path, count):
     command = [sys.executable, "-c", WRITER, letter, str(path), str(count)]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
 
-def is_whole(content: bytes) -> bool:
+def is_whole(content):
     return len(content) == 200_000 and len(set(content)) == 1
 
 
@@ -135,11 +134,11 @@ def test_no_other_file_is_touched_and_a_long_name_is_no_trouble(tmp_path):
 def test_the_file_and_then_its_folder_are_flushed_to_disk(tmp_path, monkeypatch):
     done, fsync, replace = [], os.fsync, Path.replace
 
-    def flush(number: int) -> None:
+    def flush(number):
         done.append("folder" if stat.S_ISDIR(os.fstat(number).st_mode) else "file")
         fsync(number)
 
-    def rename(self: Path, target: Any) -> Any:
+    def rename(self, target):
         done.append("rename")
         return replace(self, target)
 
@@ -170,13 +169,13 @@ def test_only_regular_files_are_written_and_read(tmp_path, kind):
 def test_a_new_file_does_not_replace_one_that_appears_meanwhile(tmp_path, monkeypatch, has_links):
     if not has_links:
 
-        def refuse(*args: Any) -> None:
+        def refuse(*args):
             raise OSError(errno.EPERM, "Operation not permitted")
 
         monkeypatch.setattr(os, "link", refuse)
     path, fsync = tmp_path / "file", os.fsync
 
-    def flush(number: int) -> None:
+    def flush(number):
         if not stat.S_ISDIR(os.fstat(number).st_mode):
             path.write_bytes(b"another's")
         fsync(number)

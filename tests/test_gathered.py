@@ -2,9 +2,7 @@
 
 import importlib
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -25,24 +23,24 @@ WEIGHT, SLOPES = rng.random(N), rng.normal(size=(N, 2, 6))
 
 
 @pytest.fixture(autouse=True)
-def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_blocks(monkeypatch):
     """Small inputs stay outside too, and are read in several chunks."""
     monkeypatch.setattr("xpnet.data.conversion.LEAST_BYTES", 0)
     monkeypatch.setattr("xpnet.core.arrays.BLOCK_ELEMENTS", 1500)
 
 
-def mapped(folder: Path, x: np.ndarray) -> Any:
+def mapped(folder, x):
     np.save(folder / "x.npy", x)
     return np.load(folder / "x.npy", mmap_mode="r")
 
 
-def train(x: Any, y: Any, place: Place = HOST, network: Any = None, **options: Any) -> Network:
+def train(x, y, place=HOST, network=None, **options):
     net = Network([6, 5, 3 if y.ndim == 1 else 2], seed=1, **(network or {}), **place._asdict())
     net.train((x, y), **{"epochs": 3, "batch_size": 8, "lr": 0.1, "progress": False, **options})
     return net
 
 
-def assert_alike(net: Network, other: Network) -> None:
+def assert_alike(net, other):
     """All bits are the same, except in the sums of the costs of an epoch's minibatches."""
     assert_same(net, snapshot(other))
     for row, expected in zip(net.history, other.history, strict=True):
@@ -52,7 +50,7 @@ def assert_alike(net: Network, other: Network) -> None:
             assert row[k] == pytest.approx(expected[k], rel=0 if net.backend.name == "numpy" else 1e-6, abs=0)
 
 
-CASES: dict[str, tuple[Any, Any, Any, Callable[[], dict[str, Any]]]] = {
+CASES = {
     "in place": (FLOATS, LABELS, {}, lambda: {"validation_split": 0.2, "sample_weight": WEIGHT}),
     "standardized": (
         FLOATS.astype(np.float64) + 1e7,  # which float32 would round
@@ -78,7 +76,7 @@ CASES: dict[str, tuple[Any, Any, Any, Callable[[], dict[str, Any]]]] = {
 @pytest.mark.filterwarnings("ignore:.*uint8 values up to")
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.not_on("jax")  # which compiles a program for each shape
-def test_a_memory_map_trains_as_the_same_array_in_memory(place: Place, case: str, tmp_path: Path) -> None:
+def test_a_memory_map_trains_as_the_same_array_in_memory(place, case, tmp_path):
     x, y, network, options = CASES[case]
     expected, net = train(x, y, place, network, **options()), train(mapped(tmp_path, x), y, place, network, **options())
     assert_alike(net, expected)
@@ -94,27 +92,27 @@ def test_a_memory_map_trains_as_the_same_array_in_memory(place: Place, case: str
 class ArrayLike:
     """Rows that know their shape, their dtype and their index; as in HDF5, this is sorted and without repetitions."""
 
-    def __init__(self, x: np.ndarray) -> None:
+    def __init__(self, x):
         self.x, self.shape, self.dtype, self.most = x, x.shape, x.dtype, 0
 
-    def __getitem__(self, index: Any) -> np.ndarray:
+    def __getitem__(self, index):
         assert isinstance(index, slice) or (np.diff(index) > 0).all()
         self.most = max(self.most, len(self.x[index]))
         return self.x[index]
 
 
-def hdf5(folder: Path) -> Any:
+def hdf5(folder):
     file = pytest.importorskip("h5py").File(folder / "x.h5", "w")
     return file.create_dataset("x", data=FLOATS, chunks=(20, 6))
 
 
-def zarr(folder: Path) -> Any:
+def zarr(folder):
     array = pytest.importorskip("zarr").create_array(store=folder / "x.zarr", shape=FLOATS.shape, dtype="f4")
     array[:] = FLOATS
     return array
 
 
-KINDS: dict[str, Callable[[Path], Any]] = {
+KINDS = {
     "array": lambda folder: ArrayLike(FLOATS),
     "rows": lambda folder: HostRows(mapped(folder, np.repeat(FLOATS, 2, axis=0)), np.arange(0, 2 * N, 2)),
     "dask": lambda folder: pytest.importorskip("dask.array").from_array(FLOATS, chunks=(20, 6)),
@@ -125,7 +123,7 @@ KINDS: dict[str, Callable[[Path], Any]] = {
 
 
 @pytest.mark.parametrize("kind", installed(KINDS))
-def test_rows_of_any_kind_are_read_when_they_are_needed(kind: str, tmp_path: Path) -> None:
+def test_rows_of_any_kind_are_read_when_they_are_needed(kind, tmp_path):
     x = KINDS[kind](tmp_path)
     assert_alike(train(x, LABELS, validation_split=0.2), expected := train(FLOATS, LABELS, validation_split=0.2))
     np.testing.assert_array_equal(expected.predict_proba(x), expected.predict_proba(FLOATS))
@@ -135,7 +133,7 @@ def test_rows_of_any_kind_are_read_when_they_are_needed(kind: str, tmp_path: Pat
         assert train(x, LABELS).feature_names == tuple("012345")
 
 
-def test_networks_of_an_ensemble_gather_their_own_rows(tmp_path: Path) -> None:
+def test_networks_of_an_ensemble_gather_their_own_rows(tmp_path):
     ensembles = []
     for x in (FLOATS, mapped(tmp_path, FLOATS)):
         ensembles.append(Ensemble([6, 5, 3], members=3, seed=0, standardize=True))
@@ -144,16 +142,14 @@ def test_networks_of_an_ensemble_gather_their_own_rows(tmp_path: Path) -> None:
         assert_same(other, snapshot(net))
 
 
-def test_a_training_is_resumed_on_the_same_numbers_elsewhere(tmp_path: Path) -> None:
+def test_a_training_is_resumed_on_the_same_numbers_elsewhere(tmp_path):
     options = {"validation_split": 0.2, "checkpoint": tmp_path / "t", "network": {"standardize": True}}
     expected = train(FLOATS, LABELS, network={"standardize": True}, validation_split=0.2)
     train(FLOATS, LABELS, **options, epochs=1)
     assert_alike(train(mapped(tmp_path, FLOATS), LABELS, **options, resume=True), expected)
 
 
-def test_numbers_that_are_not_finite_are_found_when_they_are_read(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_numbers_that_are_not_finite_are_found_when_they_are_read(monkeypatch, tmp_path):
     monkeypatch.setattr("xpnet.data._outside.ROWS_TO_CHECK", 10)
     x = FLOATS.astype(np.float64)
     x[40, 2] = np.nan
@@ -184,7 +180,7 @@ def test_numbers_that_are_not_finite_are_found_when_they_are_read(
     ],
     ids=str,
 )
-def test_estimators_fit_a_memory_map_as_an_array(options: dict[str, Any], tmp_path: Path) -> None:
+def test_estimators_fit_a_memory_map_as_an_array(options, tmp_path):
     estimators = pytest.importorskip("xpnet.estimators")
     if options.get("backend") == "torch":
         pytest.importorskip("torch")
@@ -205,9 +201,7 @@ def test_estimators_fit_a_memory_map_as_an_array(options: dict[str, Any], tmp_pa
 
 
 @pytest.mark.parametrize("x", [FLOATS, PIXELS], ids=["floats", "bytes"])
-def test_the_command_reads_npy_files(
-    x: np.ndarray, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_the_command_reads_npy_files(x, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     np.save("x.npy", x)
     np.save("y.npy", LABELS)
@@ -224,9 +218,7 @@ def test_the_command_reads_npy_files(
     assert results[0] == results[1]
 
 
-def test_the_command_explains_npy_files(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_the_command_explains_npy_files(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     np.save("x.npy", FLOATS)
     np.save("y.npy", LABELS)
@@ -241,13 +233,13 @@ def test_the_command_explains_npy_files(
 # Memory
 
 
-def read_private_memory() -> int:
+def read_private_memory():
     """Return the bytes of memory that RLIMIT_DATA counts: all but those of files that are mapped."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmData:"))
 
 
-def train_network(folder: Path, library: str) -> None:
+def train_network(folder, library):
     x, y = np.load(folder / "x.npy", mmap_mode="r"), np.load(folder / "y.npy")
     net = Network([784, 16, 10], seed=0, backend=library, standardize=True)
     net.train((x, y), epochs=1, batch_size=500, validation_split=0.1, progress=False)
@@ -257,9 +249,7 @@ def train_network(folder: Path, library: str) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is limited by RLIMIT_DATA, which counts no memory maps")
 @pytest.mark.parametrize("library", ["numpy", pytest.param("torch", marks=pytest.mark.needs("torch"))])  # JAX: more
-def test_half_of_the_memory_that_the_inputs_take_is_enough(
-    library: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_half_of_the_memory_that_the_inputs_take_is_enough(library, monkeypatch, tmp_path):
     resource = importlib.import_module("resource")
     monkeypatch.setattr("xpnet.data.conversion.LEAST_BYTES", LEAST_BYTES)
     monkeypatch.setattr("xpnet.core.arrays.BLOCK_ELEMENTS", 1 << 18)

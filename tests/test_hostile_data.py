@@ -7,13 +7,12 @@ plainest dtype of its kind. Warnings are errors here, so none may leak.
 import re
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import host_cupy
 import numpy as np
 import pytest
-from helpers import NOT_INSTALLED, Place, Stream, assert_same, snapshot
+from helpers import NOT_INSTALLED, Stream, assert_same, snapshot
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -41,24 +40,24 @@ class Subclass(np.ndarray):
 class HasArray:
     """An object that NumPy converts by its own method."""
 
-    def __init__(self, array: np.ndarray) -> None:
+    def __init__(self, array):
         self.array = array
 
-    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+    def __array__(self, dtype=None, copy=None):
         return np.array(self.array, dtype)
 
 
 class Fails:
     """An object whose conversion raises an error, such as one that would end an iteration."""
 
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, error):
         self.error = error
 
-    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+    def __array__(self, dtype=None, copy=None):
         raise self.error
 
 
-def in_pieces(x: np.ndarray) -> np.ndarray:
+def in_pieces(x):
     """Store the values with gaps between them, backwards."""
     room = np.zeros([2 * n for n in x.shape], x.dtype)
     view = room[(slice(None, None, -2),) * x.ndim]
@@ -66,19 +65,19 @@ def in_pieces(x: np.ndarray) -> np.ndarray:
     return view
 
 
-def misaligned(x: np.ndarray) -> np.ndarray:
+def misaligned(x):
     """Store the values at addresses that no processor prefers."""
     record = np.zeros(x.shape, [("gap", "u1"), ("x", x.dtype)])
     record["x"] = x
     return record["x"]
 
 
-def read_only(x: np.ndarray) -> np.ndarray:
+def read_only(x):
     x.flags.writeable = False
     return x
 
 
-MEMORY: list[Callable[[np.ndarray], np.ndarray]] = [
+MEMORY = [
     np.ascontiguousarray,
     np.asfortranarray,
     in_pieces,
@@ -91,20 +90,20 @@ MEMORY: list[Callable[[np.ndarray], np.ndarray]] = [
 DTYPES = (*"?bhiqBHIQefd", "g")
 
 
-def cleaned(x: np.ndarray) -> np.ndarray:
+def cleaned(x):
     plain = {"b": bool, "i": np.int64, "u": np.uint64, "f": np.float64}[x.dtype.kind]
     with np.errstate(all="ignore"):
         return np.array(x, plain, order="C")
 
 
-def as_numpy(x: np.ndarray, dtype: str, place: Callable[[np.ndarray], np.ndarray]) -> Case:
+def as_numpy(x, dtype, place):
     with np.errstate(all="ignore"):
         x = x.astype(dtype)
     stored = place(x) if x.ndim else x
     return Case(stored, cleaned(stored))
 
 
-def as_tensor(x: np.ndarray, dtype: str, kind: str) -> Case:
+def as_tensor(x, dtype, kind):
     import torch
 
     tensor = torch.tensor(x).to(getattr(torch, dtype))
@@ -122,7 +121,7 @@ def as_tensor(x: np.ndarray, dtype: str, kind: str) -> Case:
     return Case(tensor, clean)
 
 
-def as_jax(x: np.ndarray, dtype: str) -> Case:
+def as_jax(x, dtype):
     import jax
 
     with jax.enable_x64(True), np.errstate(all="ignore"):
@@ -131,7 +130,7 @@ def as_jax(x: np.ndarray, dtype: str) -> Case:
     return Case(array, cleaned(np.asarray(array).astype(kind)))
 
 
-def as_table(x: np.ndarray, arrow: bool) -> Case:
+def as_table(x, arrow):
     import pandas
     import pyarrow
 
@@ -141,11 +140,11 @@ def as_table(x: np.ndarray, arrow: bool) -> Case:
     return Case(pyarrow.table(columns) if arrow and columns else pandas.DataFrame(columns, range(len(x))), x)
 
 
-def masked(x: np.ndarray) -> np.ma.MaskedArray:
+def masked(x):
     return np.ma.masked_array(x, mask=np.arange(x.size).reshape(x.shape) % 2 == 1)
 
 
-OTHERS: list[Callable[[np.ndarray], Case]] = [
+OTHERS = [
     lambda x: Case(x.tolist(), x),
     lambda x: Case(tuple(map(tuple, x.tolist())) if x.ndim == 2 else x.tolist(), x),
     lambda x: Case(deque(x) if x.ndim else x, x),
@@ -179,13 +178,13 @@ WRONG = [np.nan, np.inf, -np.inf, 1e39, -1e300]
 
 
 @st.composite
-def clean_arrays(draw: Any) -> np.ndarray:
+def clean_arrays(draw):
     """Arrays of float64 that fit or do not, of numbers that do or do not."""
     values = draw(st.sampled_from([SMALL, SMALL, UNIT, UNIT, SMALL + EXTREME, SMALL + WRONG]))
     return np.random.default_rng(draw(st.integers(0, 99))).choice(values, draw(st.sampled_from(SHAPES)))
 
 
-def cases() -> st.SearchStrategy[Case]:
+def cases():
     """Data of every kind that the installed libraries have."""
     arrays = clean_arrays()
     kinds = [
@@ -210,17 +209,17 @@ def cases() -> st.SearchStrategy[Case]:
 class Items:
     """A map-style data set of four items, all of them alike."""
 
-    def __init__(self, x: Any, y: Any) -> None:
+    def __init__(self, x, y):
         self.item = x, y
 
-    def __len__(self) -> int:
+    def __len__(self):
         return 4
 
-    def __getitem__(self, i: int) -> Any:
+    def __getitem__(self, i):
         return self.item
 
 
-def changed(net: Network, change: Callable[[Network], Any]) -> Any:
+def changed(net, change):
     """Change a copy, and return its weights; check that an error leaves it as it was."""
     net, before = net.copy(), snapshot(net)
     try:
@@ -231,16 +230,16 @@ def changed(net: Network, change: Callable[[Network], Any]) -> Any:
     return net.w, net.b
 
 
-def trained(net: Network, data: Any, **options: Any) -> Any:
+def trained(net, data, **options):
     return changed(net, lambda net: net.train(data, 1, 3, 0.1, progress=False, **options))
 
 
-def targets(net: Network) -> np.ndarray:
+def targets(net):
     return LABELS if net.task == "classification" else TARGETS
 
 
 # For each method, how errors name the argument, and what to call
-METHODS: dict[str, tuple[str, Callable[[Network, Any], Any]]] = {
+METHODS = {
     "forward": ("^x ", lambda net, x: net.forward(x)),
     "sample": ("^x ", lambda net, x: net.sample(x, 2) if any(net.dropout) else net.predict(x)),
     "jacobian": ("^x ", lambda net, x: net.jacobian(x)),
@@ -264,7 +263,7 @@ METHODS: dict[str, tuple[str, Callable[[Network, Any], Any]]] = {
 
 
 @pytest.fixture
-def nets(place: Place) -> list[Network]:
+def nets(place):
     """Networks with three inputs and two targets: a classifier with dropout, and regressions."""
     nets = [
         Network([3, 4, 2], task="classification", dropout=0.25, seed=0, **place._asdict()),
@@ -275,7 +274,7 @@ def nets(place: Place) -> list[Network]:
     return nets
 
 
-def outcome(net: Network, method: str, data: Any) -> list[np.ndarray] | Exception:
+def outcome(net, method, data):
     """Return the results, or the error, which must name the argument."""
     name, call = METHODS[method]
     with warnings.catch_warnings():
@@ -294,7 +293,7 @@ def outcome(net: Network, method: str, data: Any) -> list[np.ndarray] | Exceptio
     return to_host(net, results)
 
 
-def to_host(net: Network, results: Any) -> list[np.ndarray]:
+def to_host(net, results):
     if isinstance(results, (tuple, list)):
         return [array for part in results for array in to_host(net, part)]
     if isinstance(results, (int, float)):
@@ -303,7 +302,7 @@ def to_host(net: Network, results: Any) -> list[np.ndarray]:
         return [np.array(net.backend.to_numpy(results))]
 
 
-def fingerprint(data: Any) -> Any:
+def fingerprint(data):
     """Return what must not change in an array."""
     if isinstance(data, np.ndarray):
         return data.tolist(), data.strides, data.dtype, data.flags.writeable
@@ -312,7 +311,7 @@ def fingerprint(data: Any) -> Any:
     return repr(data)
 
 
-def check(nets: list[Network], which: int, method: str, case: Case) -> None:
+def check(nets, which, method, case):
     net, before = nets[which], repr(fingerprint(case.data))
     state, generator = snapshot(net), net.value.generator
     result = outcome(net, method, case.data)
@@ -334,7 +333,7 @@ QUIET = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 @pytest.mark.not_on("jax")
 @settings(max_examples=30, suppress_health_check=QUIET)
 @given(which=st.integers(0, 2), method=st.sampled_from([*METHODS]), case=cases())
-def test_any_data_is_used_rightly_or_refused_by_name(nets: list[Network], which: int, method: str, case: Case) -> None:
+def test_any_data_is_used_rightly_or_refused_by_name(nets, which, method, case):
     check(nets, which, method, case)
 
 
@@ -342,12 +341,12 @@ def test_any_data_is_used_rightly_or_refused_by_name(nets: list[Network], which:
 
 
 @pytest.fixture
-def net(place: Place) -> Network:
+def net(place):
     return Network([3, 4, 2], task="classification", seed=0, **place._asdict())
 
 
 @pytest.fixture
-def on_numpy() -> Network:
+def on_numpy():
     """The same network, for what no backend has to do with."""
     return Network([3, 4, 2], task="classification", seed=0)
 
@@ -355,53 +354,53 @@ def on_numpy() -> Network:
 class Quantity(np.ndarray):
     """A quantity like those of astropy and unyt, which are NumPy arrays."""
 
-    unit: Any = object()
+    unit = object()
 
 
 class Wrapped:
     """A quantity like those of pint, which hold a NumPy array; or an array of xarray, which holds one of either."""
 
-    def __init__(self, x: Any) -> None:
+    def __init__(self, x):
         self.data, self.shape, self.ndim, self.dtype = x, x.shape, x.ndim, x.dtype
 
-    def __array__(self, *args: Any, **options: Any) -> np.ndarray:
+    def __array__(self, *args, **options):
         return np.array(self.data)
 
-    def __getitem__(self, i: Any) -> Any:
+    def __getitem__(self, i):
         return type(self)(self.data[i])
 
 
 class PintQuantity(Wrapped):
-    units: Any = object()
+    units = object()
 
 
 class XarrayArray(Wrapped):
-    data: Any = None
+    data = None
 
 
 class MaskedQuantity(Quantity):
     """A masked array of astropy, which is not one of numpy.ma."""
 
-    mask: Any = True
+    mask = True
 
 
 class Length(float):
     """A number with a unit that float() drops, like those of unyt."""
 
-    units: Any = object()
+    units = object()
 
 
-def objects(x: Any) -> np.ndarray:
+def objects(x):
     """Return an array of objects, one of which has a unit."""
     x = x.astype(object)
     x[2, 1] = Length(x[2, 1])
     return x
 
 
-def tensor(change: Callable[[Any, Any], Any], dtype: str = "float32") -> Callable[[], Any]:
+def tensor(change, dtype="float32"):
     """Make a tensor of PyTorch, and change it by a function of the module and the tensor."""
 
-    def make() -> Any:
+    def make():
         torch = pytest.importorskip("torch")
         with warnings.catch_warnings(action="ignore"):  # PyTorch's own, of prototypes
             return change(torch, torch.tensor(X).to(getattr(torch, dtype)))
@@ -409,29 +408,29 @@ def tensor(change: Callable[[Any, Any], Any], dtype: str = "float32") -> Callabl
     return make
 
 
-def frame(x: Any, **options: Any) -> Any:
+def frame(x, **options):
     return pytest.importorskip("pandas").DataFrame(x, **options)
 
 
-def dask(x: Any) -> Any:
+def dask(x):
     return pytest.importorskip("dask.array").from_array(x, asarray=False)
 
 
-def labelled(unit: Any) -> Any:
+def labelled(unit):
     """Pixels with a unit that is only a text, as an attribute of a file, or a method."""
     x = X.view(Quantity)
     x.unit = unit
     return x
 
 
-def record(x: np.ndarray) -> np.ndarray:
+def record(x):
     """A row whose stride is no whole number of its numbers."""
     record = np.zeros(len(x), [("gap", "u1"), ("x", "f4", 3)])
     record["x"] = x
     return record["x"]
 
 
-READ: dict[str, Callable[[], Any]] = {
+READ = {
     "lists and arrays": lambda: [X[0], X[1].tolist(), *X[2:]],
     "negated": tensor(lambda torch, x: torch._neg_view(-x)),
     "imaginary": tensor(lambda torch, x: torch.complex(x, -x).conj().imag),
@@ -445,21 +444,21 @@ READ: dict[str, Callable[[], Any]] = {
 
 
 @pytest.mark.parametrize("case", READ)
-def test_numbers_of_any_kind_are_read(net: Network, case: str) -> None:
+def test_numbers_of_any_kind_are_read(net, case):
     x, expected = READ[case](), to_host(net, net.forward(X))
     np.testing.assert_array_equal(to_host(net, net.forward(x)), expected)
     assert net.cost((x, LABELS)) == net.cost((X, LABELS))
 
 
-def test_a_single_row_may_have_any_stride(net: Network) -> None:
+def test_a_single_row_may_have_any_stride(net):
     """NumPy calls it contiguous all the same, and PyTorch refuses a stride that is negative or no whole number."""
     x = X[:1].astype("float32")  # the dtype of the network, so that nothing copies it
     for row in (x[::-1], record(x)):
         np.testing.assert_array_equal(to_host(net, net.forward(row)), to_host(net, net.forward(X[:1])))
 
 
-def endless() -> Any:
-    x: list[Any] = []
+def endless():
+    x = []
     x.append(x)
     return x
 
@@ -468,7 +467,7 @@ MASK, UNIT_MESSAGE = (
     r" is a masked array, or holds one; give its filled\(\)",
     " is a quantity with a unit, or holds one",
 )
-REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
+REFUSED = {
     "masked": (lambda: masked(X), MASK),
     "nothing masked": (lambda: np.ma.masked_array(X), MASK),  # but that may change
     "masked rows": (lambda: [masked(row) for row in X], MASK),
@@ -497,7 +496,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_would_be_misread_is_refused_with_the_remedy(net: Network, case: str) -> None:
+def test_what_would_be_misread_is_refused_with_the_remedy(net, case):
     make, message = REFUSED[case]
     x = make()
     for name, call in (
@@ -512,7 +511,7 @@ def test_what_would_be_misread_is_refused_with_the_remedy(net: Network, case: st
 
 
 @pytest.mark.parametrize("error", [StopIteration("why"), KeyError("why"), OverflowError("why"), RuntimeError("why")])
-def test_the_error_of_a_conversion_is_told(net: Network, error: Exception) -> None:
+def test_the_error_of_a_conversion_is_told(net, error):
     message = r"cannot be converted to an array \('?why'?\); give an array, or rows of equal length"
     for data in ((Fails(error), LABELS), Stream((Fails(error), LABELS)), [(Fails(error), 0)]):
         with pytest.raises(ValueError, match=rf"^[xX] of (batch 0 of )?train_data {message}") as caught:
@@ -520,14 +519,14 @@ def test_the_error_of_a_conversion_is_told(net: Network, error: Exception) -> No
         assert caught.value.__cause__ is error or isinstance(data, list)
 
 
-def test_an_error_that_is_not_about_the_data_surfaces(net: Network) -> None:
+def test_an_error_that_is_not_about_the_data_surfaces(net):
     for error in (MemoryError(), TimeoutError(), KeyboardInterrupt()):
         with pytest.raises(type(error)):
-            net.forward(Fails(error))  # type: ignore
+            net.forward(Fails(error))
 
 
 @pytest.mark.not_on("jax", host_cupy.NAME)  # they are not made of NumPy, or only in the tests
-def test_numbers_that_overflow_warn_of_nothing(place: Place) -> None:
+def test_numbers_that_overflow_warn_of_nothing(place):
     """Warnings are errors in the tests; NumPy raises errors of its own where the user asks for them."""
     net = Network([3, 4, 2], output_activation="identity", activation="relu", seed=0, **place._asdict())
     net.w = [10 * to_host(net, w)[0] for w in net.w]
@@ -545,11 +544,11 @@ def test_numbers_that_overflow_warn_of_nothing(place: Place) -> None:
 class Stops(Items):
     """A data set that raises an error when it comes to its third item."""
 
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, error):
         super().__init__(X[0], 1)
         self.error = error
 
-    def __getitem__(self, i: int) -> Any:
+    def __getitem__(self, i):
         if i == 2:
             raise self.error
         return self.item
@@ -558,20 +557,20 @@ class Stops(Items):
 class Short(Stream):
     """Batches of which there are fewer than it says."""
 
-    def __len__(self) -> int:
+    def __len__(self):
         return 4
 
 
 @pytest.mark.parametrize("cache", [True, False])
 @pytest.mark.parametrize("error", [StopIteration("why"), KeyError("why")])
-def test_an_item_that_cannot_be_read_is_named(on_numpy: Network, cache: bool, error: Exception) -> None:
+def test_an_item_that_cannot_be_read_is_named(on_numpy, cache, error):
     message = rf"^item 2 of train_data cannot be read \({type(error).__name__}: '?why'?\); there must be 4 of them"
     with pytest.raises(ValueError, match=message) as caught:
         on_numpy.train(Stops(error), 1, cache=cache, progress=False)
     assert caught.value.__cause__ is error
 
 
-def test_batches_that_end_early_are_refused(on_numpy: Network) -> None:
+def test_batches_that_end_early_are_refused(on_numpy):
     message, loader = "^{} ended after 2 of its 4 batches; .* leave it out", Short((X, LABELS), (X, LABELS))
     for options in ({}, {"steps": 3}):
         with pytest.raises(ValueError, match=message.format("train_data")):
@@ -579,7 +578,7 @@ def test_batches_that_end_early_are_refused(on_numpy: Network) -> None:
     with pytest.raises(ValueError, match=message.format("data")):
         on_numpy.accuracy(loader)
 
-    def batches(error: Exception | None = None) -> Iterator[Any]:
+    def batches(error=None):
         yield X, LABELS
         if error is not None:
             raise error
@@ -591,9 +590,9 @@ def test_batches_that_end_early_are_refused(on_numpy: Network) -> None:
         on_numpy.train(batches(RuntimeError("of the user's own")), 1, progress=False)
 
 
-def test_what_is_no_source_is_refused(on_numpy: Network) -> None:
+def test_what_is_no_source_is_refused(on_numpy):
     class Negative(Items):
-        def __len__(self) -> int:
+        def __len__(self):
             return -1
 
     message = r"^train_data is of type {}.*; give a tuple \(X, y\) of arrays, a sequence of"
@@ -606,12 +605,12 @@ def test_what_is_no_source_is_refused(on_numpy: Network) -> None:
 # Estimators, which leave the checks of what NumPy reads to scikit-learn
 
 
-def classifier() -> Any:
+def classifier():
     estimators = pytest.importorskip("xpnet.estimators")
     return estimators.MLPClassifier((4,), max_iter=2, random_state=0)
 
 
-ESTIMATORS: dict[str, Callable[[Any, Any], Any]] = {
+ESTIMATORS = {
     "fit, X": lambda est, x: est.fit(x, LABELS).coefs_[0],
     "fit, y": lambda est, y: est.fit(X, y).coefs_[0],
     "fit, sample_weight": lambda est, weight: est.fit(X, LABELS, weight).coefs_[0],
@@ -624,7 +623,7 @@ ESTIMATORS: dict[str, Callable[[Any, Any], Any]] = {
 OWN_WARNINGS = "Stochastic Optimizer|X has feature names|A column-vector y was passed|The number of unique classes"
 
 
-def estimate(est: Any, method: str, data: Any) -> np.ndarray | Exception:
+def estimate(est, method, data):
     """Return the result, or the error; scikit-learn may warn of the data, and of too few epochs."""
     from xpnet.backends._choose import to_host
 
@@ -638,7 +637,7 @@ def estimate(est: Any, method: str, data: Any) -> np.ndarray | Exception:
 
 @settings(max_examples=15, suppress_health_check=QUIET)
 @given(method=st.sampled_from([*ESTIMATORS]), case=cases())
-def test_estimators_use_any_data_rightly_or_refuse_it(method: str, case: Case) -> None:
+def test_estimators_use_any_data_rightly_or_refuse_it(method, case):
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", OWN_WARNINGS)
         est, twin = (classifier().fit(X, LABELS) for _ in range(2))
@@ -664,7 +663,7 @@ def test_estimators_use_any_data_rightly_or_refuse_it(method: str, case: Case) -
         (np.zeros(4, [("x", float)]), r" has dtype \[\('x', '<f8'\)\]; give real numbers, .*or labels"),
     ],
 )
-def test_estimators_do_not_read_what_scikit_learn_would(x: Any, message: str) -> None:
+def test_estimators_do_not_read_what_scikit_learn_would(x, message):
     est, y = classifier(), x[0] if isinstance(x, list) else x[:, 0] if x.ndim == 2 else x
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", OWN_WARNINGS)
@@ -682,7 +681,7 @@ def test_estimators_do_not_read_what_scikit_learn_would(x: Any, message: str) ->
 
 
 @pytest.mark.needs("torch")
-def test_predictions_of_estimators_leave_no_graph_in_silence() -> None:
+def test_predictions_of_estimators_leave_no_graph_in_silence():
     import torch
 
     x = torch.tensor(X, dtype=torch.float32)

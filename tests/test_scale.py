@@ -3,8 +3,6 @@
 import math
 import re
 import warnings
-from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 import pytest
@@ -24,17 +22,17 @@ TIMES = {"seconds": 0.0, "examples_per_second": 0.0}
 OPTIONS = {"epochs": 3, "batch_size": 4, "lr": 0.5, "progress": False}
 
 
-def network(place: Place = HOST, dtype: str = "float32", scale: float | None = SCALE, **options: Any) -> Network:
+def network(place=HOST, dtype="float32", scale=SCALE, **options):
     options = {"sizes": (4, 5, 3), "task": "classification", "dropout": 0.25, "seed": 7, **options}
     return Network(**options, scale=scale, dtype=dtype, **place._asdict())
 
 
-def scaled(x: np.ndarray, dtype: str = "float32") -> np.ndarray:
+def scaled(x, dtype="float32"):
     """The same by hand: as the network's numbers, times the scale as one of them."""
     return x.astype(dtype) * np.dtype(dtype).type(SCALE)
 
 
-def assert_alike(net: Network, plain: Network, data: Any, before: Any, **options: Any) -> None:
+def assert_alike(net, plain, data, before, **options):
     """Training on data is, bit for bit, training of a network without a scale on data that were scaled before."""
     net.train(data, **{**OPTIONS, **options})
     plain.train(before, **{**OPTIONS, **options})
@@ -54,14 +52,14 @@ def test_training_on_bytes_is_training_on_scaled_numbers(place, dtype):
 class Stream:
     """An iterable of batches of several sizes."""
 
-    def __init__(self, x: np.ndarray, y: Any) -> None:
+    def __init__(self, x, y):
         self.batches = [(x[part], y[part]) for part in np.split(np.arange(N), [3, 6, 8, 10])]
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self):
         return iter(self.batches)
 
 
-SOURCES: dict[str, Callable[[np.ndarray], Any]] = {
+SOURCES = {
     "arrays": lambda x: (x, LABELS),
     "images": lambda x: (x.reshape(N, 1, 2, 2), LABELS),
     "pairs": lambda x: list(zip(x, LABELS.tolist())),

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
 from test_structure import modules, parse
@@ -71,7 +70,7 @@ except OSError as error:
 """
 
 
-def run(code: str, *arguments: Any) -> list[str]:
+def run(code, *arguments):
     """Run code under the guard in a new process, and return what it reached for."""
     command = [
         sys.executable,
@@ -87,14 +86,14 @@ def run(code: str, *arguments: Any) -> list[str]:
 
 
 @pytest.mark.slow
-def test_nothing_reaches_for_the_network_or_another_program(tmp_path: Path) -> None:
+def test_nothing_reaches_for_the_network_or_another_program(tmp_path):
     """A download would be noticed."""
     found = run(USE + DOWNLOAD, tmp_path)
     assert {event.partition(" ")[0] for event in found} == {"socket.getaddrinfo"}
 
 
 @pytest.mark.slow
-def test_loading_a_network_executes_nothing(tmp_path: Path) -> None:
+def test_loading_a_network_executes_nothing(tmp_path):
     """Python reports each compilation, execution, import and class from a pickle to an audit hook."""
     code = """
 import sys
@@ -159,7 +158,7 @@ JUSTIFIED = {
 }
 
 
-def names_in(nodes: list[ast.AST]) -> set[str]:
+def names_in(nodes):
     """Every name that a module uses, imports or defines; `re.compile` is not the builtin."""
     names = set()
     for node in nodes:
@@ -177,7 +176,7 @@ def names_in(nodes: list[ast.AST]) -> set[str]:
     return names
 
 
-def test_the_sources_execute_nothing_but_what_is_justified() -> None:
+def test_the_sources_execute_nothing_but_what_is_justified():
     found = {(module, name) for module, path in modules().items() for name in names_in(parse(path)) & FORBIDDEN}
     assert found == JUSTIFIED
 
@@ -185,7 +184,7 @@ def test_the_sources_execute_nothing_but_what_is_justified() -> None:
 # What is bundled
 
 
-def test_every_bundled_file_has_a_licence() -> None:
+def test_every_bundled_file_has_a_licence():
     """Files that are not xpnet's own are named by a licence beside them, which goes into the wheel and its metadata."""
     own = [
         *(path for path in (PACKAGE / "pages").glob("*_files/*") if path.suffix in (".html", ".css", ".js")),
@@ -204,7 +203,7 @@ def test_every_bundled_file_has_a_licence() -> None:
     assert all(path.is_file() for path in named)
 
 
-def test_the_package_needs_no_more_than_four_small_libraries() -> None:
+def test_the_package_needs_no_more_than_four_small_libraries():
     """NumPy and threadpoolctl are BSD, array-api-compat MIT, tqdm MPL 2.0 and MIT.
 
     They need no others, but for colorama (BSD) on Windows. Before you add one, look at its licence and its needs.
