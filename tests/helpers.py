@@ -161,14 +161,20 @@ class Stream:
 
 
 class Interrupt(Callback):
-    """Ctrl-C at the end of an epoch."""
+    """Ctrl-C, or another error, at the end of an epoch, or after so many chunks; without either, nothing."""
 
-    def __init__(self, epoch):
-        self.epoch = epoch
+    def __init__(self, epoch=None, chunks=None, error=KeyboardInterrupt):
+        self.epoch, self.chunks, self.error = epoch, chunks, error
+
+    def on_chunk_end(self, steps):
+        if self.chunks is not None:
+            self.chunks -= 1
+            if self.chunks < 0:
+                raise self.error
 
     def on_epoch_end(self, logs):
         if logs["epoch"] == self.epoch:
-            raise KeyboardInterrupt
+            raise self.error
 
 
 def regression_problem(sizes: list[int], n: int) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from helpers import assert_same, refused, snapshot
+from helpers import Interrupt, assert_same, refused, snapshot
 
 from xpnet import (
     SGD,
@@ -89,17 +89,6 @@ def test_callbacks_and_their_settings_are_written_out():
     assert repr(ModelCheckpoint("net", every=2)).startswith("ModelCheckpoint(path='net', every=2, ")
 
 
-def test_a_file_is_named_by_the_logs(tmp_path):
-    path = tmp_path / "net-{epoch:03d}-{cost:.1f}"
-    history = train(network(), 2, ModelCheckpoint(path, every=1))
-    assert {each.name for each in tmp_path.iterdir()} == {
-        f"net-{row['epoch']:03d}-{row['cost']:.1f}" for row in history
-    }
-    (tmp_path / "{a}").mkdir()
-    train(network(), 1, ModelCheckpoint(tmp_path / "{{a}}" / "net", every=1))
-    assert (tmp_path / "{a}" / "net").exists()
-
-
 def test_the_best_state_is_there_for_callbacks_that_come_after():
     net, seen = network(), []
 
@@ -145,22 +134,17 @@ def test_callbacks_see_what_is_evaluated_and_their_additions_are_kept():
         ([math.nan, 2, math.nan, 1, math.nan, math.nan], {"patience": 2}, 4, 6),
         ([math.nan] * 4, {"patience": 3}, 0, 3),
         ([2, math.inf, -math.inf, 0], {"patience": 2}, 3, None),
+        ([0.5, 0.7, 0.7, 0.9], {"patience": 1, "monitor": "validation_accuracy"}, 2, 3),  # to become larger
     ],
     ids=str,
 )
 @pytest.mark.parametrize("restore", [True, False])
 def test_early_stopping_as_written_out(costs, options, best, stopped, restore):
     net, stop = network(), EarlyStopping(**options, restore_best=restore)
-    history = train(net, len(costs), Scripted(costs), stop, optimizer=OPTIMIZER)
+    history = train(net, len(costs), Scripted(costs, stop.monitor), stop, optimizer=OPTIMIZER)
     assert (stop.best_epoch, stop.stopped_epoch, len(history)) == (best, stopped, stopped or len(costs))
     left = best if restore and best else len(history)
     assert_same(net, snapshot(after(left, optimizer=OPTIMIZER)))
-
-
-def test_accuracy_is_to_become_larger():
-    stop = EarlyStopping(1, monitor="validation_accuracy")
-    train(network(), 9, Scripted([0.5, 0.7, 0.7, 0.9], "validation_accuracy"), stop)
-    assert (stop.best_epoch, stop.stopped_epoch) == (2, 3)
 
 
 # ReduceLROnPlateau
@@ -188,59 +172,50 @@ def test_the_rate_is_lowered_as_written_out(costs, options, factors):
 # ModelCheckpoint
 
 
-def test_the_best_network_is_saved(tmp_path, place):
-    path = tmp_path / "best.safetensors"
+SAVED = [  # what is watched, the name and the arguments of the callback, and the epochs of the networks in the files
+    ([3, 1, 2, 0.9, 4], "best.safetensors", {"min_delta": 0.5}, {"best.safetensors": 2}),
+    ([3, 4, 2, 2, 5], "{epoch}", {}, {"1": 1, "3": 3}),
+    ([3, 4, 2, 2, 5], "{epoch:03d}-{validation_cost:.1f}", {"mode": "max"}, {"001-3.0": 1, "002-4.0": 2, "005-5.0": 5}),
+    ([1] * 5, "{epoch}-of-{epoch}.net", {"every": 2}, {"2-of-2.net": 2, "4-of-4.net": 4}),
+    ([1] * 5, "{{a}}", {"every": 1}, {"{a}": 5}),
+]
+
+
+@pytest.mark.parametrize(("costs", "name", "options", "epochs"), SAVED)
+def test_networks_of_some_epochs_are_saved(tmp_path, place, costs, name, options, epochs):
     net = network(place)
-    train(net, 5, Scripted([3, 1, 2, 0.9, 4]), ModelCheckpoint(path, min_delta=0.5), optimizer=OPTIMIZER)
-    best = Network.load(path, **place._asdict())
-    assert_same(best, snapshot(after(2, place, optimizer=OPTIMIZER)))
-    train(best, 3, optimizer=OPTIMIZER)  # it goes on as if it had never been saved
-    assert_same(best, snapshot(net))
-
-
-def test_every_so_many_epochs_are_saved(tmp_path):
-    train(network(), 5, ModelCheckpoint(str(tmp_path / "{epoch}-of-{epoch}.net"), every=2))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["2-of-2.net", "4-of-4.net"]
-    for epoch in (2, 4):
-        assert_same(Network.load(tmp_path / f"{epoch}-of-{epoch}.net"), snapshot(after(epoch)))
-    train(network(), 5, ModelCheckpoint(tmp_path / "last", every=1))
-    assert_same(Network.load(tmp_path / "last"), snapshot(after(5)))
-
-
-def test_each_best_epoch_can_have_its_file(tmp_path):
-    train(network(), 4, Scripted([3, 4, 2, 2], "cost"), ModelCheckpoint(tmp_path / "{epoch}", monitor="cost"))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "3"]
+    train(net, 5, Scripted(costs), ModelCheckpoint(tmp_path / name, **options), optimizer=OPTIMIZER)
+    assert {path.name for path in tmp_path.iterdir()} == epochs.keys()
+    for saved, epoch in epochs.items():
+        again = Network.load(tmp_path / saved, **place._asdict())
+        assert_same(again, snapshot(after(epoch, place, optimizer=OPTIMIZER)))
+        train(again, 5 - epoch, optimizer=OPTIMIZER)  # it goes on as if it had never been saved
+        assert_same(again, snapshot(net))
 
 
 # Logs
 
 
 def test_a_csv_log_holds_the_history(tmp_path):
-    path = tmp_path / "log.csv"
-    path.write_text("what was there before\n" * 9)
-    net, log = network(), CSVLog(path)
-    for epochs in (3, 2):  # a second training writes anew
-        history = train(net, epochs, log, validation_data=(X, Y), metrics=["accuracy"])
-        with open(path, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        assert [list(row) for row in rows] == [list(row) for row in history]
-        assert [{name: float(value) for name, value in row.items()} for row in rows] == history.rows
-    before = path.read_text()
-    train(net, 0, log)
-    assert path.read_text() == before
+    """Also columns that begin in later epochs."""
 
-
-def test_a_csv_log_gets_the_columns_that_begin_in_later_epochs(tmp_path):
     class Sometimes(Callback):
         def on_epoch_end(self, logs):
             if logs["epoch"] % 2 == 0:
                 logs["norm"] = 10.0 * logs["epoch"]
 
-    train(network(), 4, Sometimes(), CSVLog(tmp_path / "log.csv"))
-    with open(tmp_path / "log.csv", newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    assert [row["norm"] for row in rows] == ["", "20.0", "", "40.0"]
-    assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
+    path = tmp_path / "log.csv"
+    path.write_text("what was there before\n" * 9)
+    net, log = network(), CSVLog(path)
+    for epochs in (4, 2):  # a second training writes anew
+        history = train(net, epochs, Sometimes(), log, validation_data=(X, Y), metrics=["accuracy"])
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        assert [list(row) for row in rows] == [list(history[1])] * epochs
+        assert [{name: float(value) for name, value in row.items() if value} for row in rows] == history.rows
+    before = path.read_text()
+    train(net, 0, log)
+    assert path.read_text() == before
 
 
 def test_without_their_libraries_tables_and_tensorboard_name_them(tmp_path, monkeypatch):
@@ -509,14 +484,9 @@ def test_a_value_that_does_not_fit_is_refused_where_it_is_assigned(moment):
 
 
 def test_members_that_ended_keep_their_best_weights_when_others_are_interrupted():
-    class Interrupt(Callback):
-        def on_epoch_end(self, logs):
-            if logs["epoch"] == 5:
-                raise KeyboardInterrupt
-
     ensemble = Ensemble([3, 4, 2], 2, seed=[3, 4], dtype="float64")
     stop = EarlyStopping(2)
-    lists = [[Scripted([1, 2, 3, 4, 5, 6]), stop], [Interrupt()]]
+    lists = [[Scripted([1, 2, 3, 4, 5, 6]), stop], [Interrupt(5)]]
     with pytest.raises(KeyboardInterrupt):
         ensemble.train((X, Y), 6, 4, lr=0.5, callbacks=lambda k: lists[k], progress=False)
     np.testing.assert_allclose(ensemble[0].w[0], after(1).w[0], rtol=1e-12)

@@ -4,7 +4,7 @@ import inspect
 
 import numpy as np
 import pytest
-from helpers import assert_same, snapshot
+from helpers import Interrupt, assert_same, snapshot
 
 from xpnet import SGD, Adam, ArgumentError, Callback, Ensemble, Network
 from xpnet.training import Checkpoint, Job, KeptLoops, Plan, open_data, train
@@ -111,23 +111,15 @@ def test_a_diverged_network_has_its_error_by_its_number():
 
 
 def test_a_checkpoint_resumes_jobs_that_begin_with_values(tmp_path):
-    class Stop(Callback):
-        interrupts = True
-
-        def on_epoch_end(self, logs):
-            if self.interrupts and logs["epoch"] == 2:
-                raise KeyboardInterrupt
-
-    first, again, whole, stop = network(), network(), network(), Stop()
+    first, again, whole = network(), network(), network()
     with pytest.raises(KeyboardInterrupt):
-        train([make_job(first, callbacks=[Stop()])], checkpoint=Checkpoint(tmp_path / "run")).give_to([first])
+        train([make_job(first, callbacks=[Interrupt(2)])], checkpoint=Checkpoint(tmp_path / "run")).give_to([first])
     resumed = Checkpoint(tmp_path / "run", resume=True)
     with pytest.raises(ValueError, match="needs jobs with an owner"):
         train([make_job(again)._replace(owner=None)], checkpoint=resumed)
     with pytest.raises(ValueError, match="is for jobs of one structure"):
         train([make_job(again), make_job(network(3))], checkpoint=Checkpoint(tmp_path / "other"))
-    stop.interrupts = False
-    train([make_job(again, callbacks=[stop])], checkpoint=resumed).give_to([again])
+    train([make_job(again, callbacks=[Interrupt()])], checkpoint=resumed).give_to([again])
     pair = [network(), network(seed=1)]
     train([make_job(net) for net in pair], checkpoint=Checkpoint(tmp_path / "pair")).give_to(pair)
     np.testing.assert_array_equal(Ensemble.load(tmp_path / "pair")[1].w[0], pair[1].w[0])
@@ -143,7 +135,7 @@ def test_a_value_that_a_callback_gives_at_the_beginning_is_not_given_again(tmp_p
             self.last = last
 
         def on_train_begin(self, training):
-            self.training, state = training, training.value.state
+            state = training.value.state
             layers = tuple((w / 2, b) for w, b in state.layers)
             training.value = training.value._replace(stored=state._replace(layers=layers))
 

@@ -2,7 +2,6 @@
 
 import csv
 import itertools
-import json
 import os
 import signal
 from contextlib import nullcontext
@@ -13,8 +12,8 @@ from threading import Thread
 
 import numpy as np
 import pytest
-from helpers import assert_same, snapshot
-from test_checkpoint import Own, forge, full_disk
+from helpers import Interrupt, assert_same, snapshot
+from test_checkpoint import Own, forge, full_disk, read
 from test_training import InterruptAt
 
 from xpnet import (
@@ -53,23 +52,6 @@ def short_chunks(monkeypatch):
     monkeypatch.setattr(_loop, "steps_per_chunk", lambda *args, **options: 2)
 
 
-class Interrupt(Callback):
-    """Raise after so many chunks, or at the end of an epoch."""
-
-    def __init__(self, chunks=None, epoch=None, error=KeyboardInterrupt):
-        self.chunks, self.epoch, self.error = chunks, epoch, error
-
-    def on_chunk_end(self, steps):
-        if self.chunks is not None:
-            self.chunks -= 1
-            if self.chunks < 0:
-                raise self.error
-
-    def on_epoch_end(self, logs):
-        if logs["epoch"] == self.epoch:
-            raise self.error
-
-
 def put(*path, value):
     """Set what lies at a path of the header."""
 
@@ -85,11 +67,13 @@ def network(place=None, sizes=(3, 4, 2), **options):
     return Network(sizes, **{"seed": 3, **options}, **(place._asdict() if place else {}))
 
 
-def train(net, path=None, callbacks=(), data=(X, Y), **options):
+def train(net, path=None, callbacks=(), data=(X, Y), *, chunks=None, epoch=None, error=KeyboardInterrupt, **options):
+    """Train with callbacks and one that may interrupt, on data or what a function returns."""
+    data = data() if callable(data) else data
     if path is not None:
         options["checkpoint"] = path
     defaults = {"epochs": EPOCHS, "batch_size": 4, "lr": OneCycle(0.5), "progress": False}
-    return net.train(data, callbacks=list(callbacks), **{**defaults, **options})
+    return net.train(data, callbacks=[*callbacks, Interrupt(epoch, chunks, error)], **{**defaults, **options})
 
 
 def rows(history):
@@ -97,12 +81,10 @@ def rows(history):
     return [{name: value for name, value in row.items() if "second" not in name} for row in history]
 
 
-def interrupted(path, make, *, callbacks=list, chunks=None, epoch=None, error=KeyboardInterrupt, **options):
-    """Interrupt a training; return the network that was trained."""
-    net = make()
+def interrupted(path, make, *, callbacks=list, error=KeyboardInterrupt, **options):
+    """Interrupt a training."""
     with pytest.raises(error):
-        train(net, path, [*callbacks(), Interrupt(chunks, epoch, error)], **options)
-    return net
+        train(make(), path, callbacks(), error=error, **options)
 
 
 def stop():
@@ -131,9 +113,9 @@ def halfway(tmp_path, short_chunks):
 def check_exact(path, make, *, chunks=None, epoch=None, callbacks=list, **options):
     """Train without an interruption; and interrupted and resumed by another network. Both are the same."""
     whole, resumed = make(), make()
-    train(whole, None, [*callbacks(), Interrupt()], **options)
+    train(whole, None, callbacks(), **options)
     interrupted(path, make, chunks=chunks, epoch=epoch, callbacks=callbacks, **options)
-    train(resumed, path, [*callbacks(), Interrupt()], resume=True, **options)
+    train(resumed, path, callbacks(), resume=True, **options)
     assert_same(resumed, snapshot(whole))
     assert rows(resumed.history) == rows(whole.history)
     assert resumed.value.generator == whole.value.generator
@@ -159,14 +141,14 @@ def test_a_resumed_training_is_the_uninterrupted_one(tmp_path, place, optimizer)
 @pytest.mark.not_on("numpy", "jax")
 def test_on_another_backend_it_goes_on_within_the_tolerance(tmp_path, place):
     whole, resumed = network(dtype="float64", dropout=0.5), network(place, dtype="float64", dropout=0.5)
-    train(whole, callbacks=[Interrupt()])
+    train(whole)
     interrupted(tmp_path / "run", lambda: network(dtype="float64", dropout=0.5), chunks=5)
-    train(resumed, tmp_path / "run", [Interrupt()], resume=True)
+    train(resumed, tmp_path / "run", resume=True)
     for w, wanted in zip(resumed.w, whole.w):
         np.testing.assert_allclose(resumed.backend.to_numpy(w), wanted, rtol=1e-9, atol=1e-12)
     assert [run.resumed for run in resumed.provenance.runs] == [False, True]
     again = network(dtype="float64", dropout=0.5)
-    train(again, tmp_path / "run", [Interrupt()], resume=True)  # no step is left
+    train(again, tmp_path / "run", resume=True)  # no step is left
     assert again.provenance == resumed.provenance
 
 
@@ -239,12 +221,7 @@ SOURCES = {
 @pytest.mark.parametrize("kind", SOURCES)
 def test_sources_that_can_be_begun_again(tmp_path, kind):
     make_data, options = SOURCES[kind]
-    whole, resumed = network(), network()
-    train(whole, None, [Interrupt()], make_data(), **options)
-    interrupted(tmp_path / "run", network, chunks=CHUNKS + 1, data=make_data(), **options)
-    train(resumed, tmp_path / "run", [Interrupt()], make_data(), resume=True, **options)
-    assert_same(resumed, snapshot(whole))
-    assert rows(resumed.history) == rows(whole.history)
+    check_exact(tmp_path / "run", network, chunks=CHUNKS + 1, data=make_data, **options)
 
 
 # Callbacks
@@ -287,11 +264,7 @@ def test_a_callback_of_ones_own_remembers_plain_values_and_states(tmp_path):
     whole, resumed, make = Average(), Average(), lambda: network(dropout=0.5)
     train(make(), None, [whole], optimizer=Adam())
     interrupted(tmp_path / "run", make, callbacks=lambda: [Average()], epoch=3, optimizer=Adam())
-
-    class Interrupt(Callback):
-        """It has the name of the one before, but does nothing."""
-
-    train(make(), tmp_path / "run", [resumed, Interrupt()], optimizer=Adam(), resume=True)
+    train(make(), tmp_path / "run", [resumed], optimizer=Adam(), resume=True)
     assert resumed.seen == whole.seen == [1, 2, 3, 4]
     assert isinstance(resumed.kept, State)
 
@@ -319,7 +292,7 @@ def test_the_best_network_on_disk_is_not_replaced_by_a_worse_one(tmp_path):
     callbacks = lambda: [ModelCheckpoint(best, monitor="lr", mode="max")]  # noqa: E731
     interrupted(path, network, chunks=2 * CHUNKS + 1, callbacks=callbacks, **options)
     saved = best.read_bytes()
-    train(network(), path, [*callbacks(), Interrupt()], resume=True, **options)
+    train(network(), path, callbacks(), resume=True, **options)
     assert best.read_bytes() == saved
 
 
@@ -364,7 +337,7 @@ def test_without_a_file_training_begins_anew_and_says_so(tmp_path, capsys):
 def test_a_training_says_where_it_resumes(halfway, capsys):
     for said in ("Resuming the training in {}: epoch 2 of 4\n", "The training in {} has ended already\n"):
         net = network()
-        history = train(net, halfway, [Interrupt()], resume=True, progress=True)
+        history = train(net, halfway, resume=True, progress=True)
         assert (len(history), capsys.readouterr().err) == (EPOCHS, said.format(halfway))
         assert_same(net, snapshot(Network.load(halfway)))
 
@@ -582,20 +555,20 @@ def test_another_training_is_refused_and_nothing_changes(tmp_path, monkeypatch, 
     path, net = tmp_path / "run", network(**other)
     interrupted(path, lambda: network(**first), chunks=5, callbacks=lambda: before, **options)
     content, state = path.read_bytes(), snapshot(net)
-    changes["callbacks"] = [*changes.get("callbacks", before), Interrupt()]
+    changes.setdefault("callbacks", before)
     with pytest.raises(ValueError, match=message):
         train(net, path, resume=True, **changes)
     assert_same(net, state)
     assert path.read_bytes() == content
     assert len(net.history) == 0
-    train(network(**first), path, [*before, Interrupt()], resume=True, **options)
+    train(network(**first), path, before, resume=True, **options)
 
 
 def test_callbacks_may_write_elsewhere_and_arguments_of_ones_own_may_differ(tmp_path):
     resumed = network()
     make = lambda k: [CSVLog(tmp_path / f"log{k}"), ModelCheckpoint(tmp_path / f"best{k}", every=2), Patient(9, k)]  # noqa: E731
     interrupted(tmp_path / "run", network, chunks=5, callbacks=lambda: make(1))
-    train(resumed, tmp_path / "run", [*make(2), Interrupt()], resume=True)
+    train(resumed, tmp_path / "run", make(2), resume=True)
     assert len(read_table(tmp_path / "log2")) == 1 + EPOCHS
 
 
@@ -612,8 +585,8 @@ def test_other_initial_weights_are_refused_by_initializers_of_one_name_or_assign
     assigned.w = [2 * w for w in assigned.w]
     for other in (make(1.5), make(-1.0), assigned):
         with pytest.raises(ValueError, match="other initial_weights"):
-            train(other, tmp_path / "run", [Interrupt()], resume=True)
-    train(make(1.0, seed=None), tmp_path / "run", [Interrupt()], resume=True)  # what is not known is not compared
+            train(other, tmp_path / "run", resume=True)
+    train(make(1.0, seed=None), tmp_path / "run", resume=True)  # what is not known is not compared
 
 
 @pytest.mark.parametrize("door", ["copy", "file"])
@@ -625,10 +598,10 @@ def test_a_seed_is_that_of_the_file_wherever_a_network_is_from_and_may_be_left_o
     drawn = network(seed=None)
     for other in (network(seed=4), *([drawn] if door == "file" else [])):  # the file is what the user has chosen
         with pytest.raises(ValueError, match=f"with seed=3, but this one has seed={other.provenance.seed}"):
-            train(take(other), halfway, [Interrupt()], resume=True)
+            train(take(other), halfway, resume=True)
     whole, resumed = network(), take(drawn if door == "copy" else network())
-    train(whole, callbacks=[Interrupt()])
-    train(resumed, halfway, [Interrupt()], resume=True)
+    train(whole)
+    train(resumed, halfway, resume=True)
     assert_same(resumed, snapshot(whole))
     assert resumed.has_given_seed  # and is refused by the next file
 
@@ -671,7 +644,7 @@ def test_a_forged_training_is_refused_and_nothing_changes(halfway, where, value)
     net = network()
     forge(halfway, put("training", *where, value=value))
     with pytest.raises(CheckpointError, match="run holds a network that is not valid"):
-        train(net, halfway, [Interrupt()], resume=True)
+        train(net, halfway, resume=True)
     assert_same(net, snapshot(network()))
 
 
@@ -705,7 +678,7 @@ def train_members(members, path=None, chunks=None, **options):
     defaults = {"epochs": 6, "batch_size": 4, "lr": [2.0, 2.0, 5.0], "optimizer": SGD(momentum=0.9), "progress": False}
     if path is not None:
         options["checkpoint"] = path
-    callbacks = lambda k: [EarlyStopping(1, monitor="cost"), Interrupt(chunks if k == 1 else None)]  # noqa: E731
+    callbacks = lambda k: [EarlyStopping(1, monitor="cost"), Interrupt(chunks=chunks if k == 1 else None)]  # noqa: E731
     return members.train((X[EVEN], Y[EVEN]), callbacks=callbacks, **{**defaults, **options})
 
 
@@ -716,7 +689,7 @@ def test_members_that_share_an_iterable_of_batches_resume(tmp_path):
         (ensemble(), tmp_path / "run", 4),
         (resumed, tmp_path / "run", None),
     ):
-        callbacks = lambda k, chunks=chunks: [Interrupt(chunks if k == 2 else None)]  # noqa: E731
+        callbacks = lambda k, chunks=chunks: [Interrupt(chunks=chunks if k == 2 else None)]  # noqa: E731
         options = {"checkpoint": path, "resume": members is resumed, "steps": 3, "callbacks": callbacks}
         with nullcontext() if chunks is None else pytest.raises(KeyboardInterrupt):
             members.train(Cut(), 5, lr=0.5, progress=False, **options)
@@ -761,7 +734,7 @@ def test_a_member_that_had_diverged_on_shared_batches_does_so_again(tmp_path, ch
     def run(resume, chunks=None):
         members = Ensemble([3, 4, 2], 3, seed=3, activation="relu", task="regression")
         options = {"checkpoint": tmp_path / "run", "resume": resume, "every": 1, "progress": False}
-        callbacks = lambda k: [Interrupt(chunks if k == 2 else None), Watch()]  # noqa: E731
+        callbacks = lambda k: [Interrupt(chunks=chunks if k == 2 else None), Watch()]  # noqa: E731
         with pytest.raises(KeyboardInterrupt if chunks else DivergenceError, match=None if chunks else "member 1"):
             members.train(Cut(), EPOCHS, lr=[0.01, 1e30, 0.01], callbacks=callbacks, **options)
         return members
@@ -808,7 +781,7 @@ def estimator(kind, chunks=None, place=None, **options):
     options = {"hidden_layer_sizes": (4,), "max_iter": 8, "batch_size": 4, "random_state": 3, **options}
     if place is not None:
         options |= {"backend": place.backend, "device": place.device}
-    return getattr(estimators, kind)(**options, callbacks=[Interrupt(chunks)])
+    return getattr(estimators, kind)(**options, callbacks=[Interrupt(chunks=chunks)])
 
 
 def fitted(model):
@@ -894,13 +867,6 @@ def test_a_training_in_a_thread_has_a_checkpoint(tmp_path):
     assert len(Network.load(tmp_path / "run").history) == EPOCHS
 
 
-def read_position(path):
-    """Where the training in a file is."""
-    content = Path(path).read_bytes()
-    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    return json.loads(header["__metadata__"]["xpnet"])["training"]["position"]
-
-
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")  # at a with
 def test_an_interrupt_at_any_line_leaves_a_checkpoint_that_goes_on(tmp_path):
@@ -909,7 +875,7 @@ def test_an_interrupt_at_any_line_leaves_a_checkpoint_that_goes_on(tmp_path):
     files += ("training/callback.py", "training/callbacks.py", "training/_groups.py")
     files += ("files/_record.py", "files/_file.py", "files/_writing.py")
     files += ("network/network.py", "value/_value.py")
-    callbacks = lambda: [EarlyStopping(9, monitor="cost"), CSVLog(tmp_path / "log.csv"), Interrupt()]  # noqa: E731
+    callbacks = lambda: [EarlyStopping(9, monitor="cost"), CSVLog(tmp_path / "log.csv")]  # noqa: E731
     options = {"data": (X[:8], Y[:8]), "epochs": 2, "optimizer": SGD(momentum=0.9)}
     whole, traced = network(), set()
     train(whole, None, callbacks(), **options)
@@ -933,4 +899,5 @@ def test_an_interrupt_at_any_line_leaves_a_checkpoint_that_goes_on(tmp_path):
 
 def test_an_exception_leaves_a_checkpoint_too(tmp_path):
     interrupted(tmp_path / "run", network, chunks=CHUNKS + 1, error=RuntimeError)
-    assert read_position(tmp_path / "run")["steps"] == 2
+    header, _ = read(tmp_path / "run")
+    assert header["training"]["position"]["steps"] == 2
