@@ -37,6 +37,7 @@ from xpnet.estimators._trials import (
     Trial,
     can_train_together,
     divide,
+    find_transformers,
     fit_trials,
     name_weights,
     set_candidate,
@@ -127,6 +128,7 @@ class TogetherMixin:
         splits = list(splitter.split(X, y, params.get("groups")))
         scoring = parse_scoring(self, is_weighted=sample_weight is not None)
         scored, n, description = {}, len(splits), {}
+        transformers = [describe(find_transformers(estimator)) for estimator in estimators]
         if saving is not None:
             require_repeatable(self, estimators, splits, list(splitter.split(X, y, params.get("groups"))))
             description = describe_search(self, candidates, X=X, y=y, sample_weight=sample_weight, cv=splits)
@@ -138,7 +140,7 @@ class TogetherMixin:
             size = every or len(candidates)
             for first in range(len(scored) // n, len(candidates), size):
                 numbers = range(len(candidates))[first : first + size]
-                trials = [Trial(k, fold, estimators[k]) for k in numbers for fold in range(n)]
+                trials = [Trial(k, fold, estimators[k], transformers[k]) for k in numbers for fold in range(n)]
                 self._fit_trials(trials, scored, scoring, X, y, sample_weight, splits)
                 if saving is not None:
                     saving.try_to_write(lambda: encode_search(description, scored))

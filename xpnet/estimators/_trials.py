@@ -74,6 +74,7 @@ class Trial(NamedTuple):
     candidate: int  # its number
     fold: int  # its number
     estimator: Any  # a `BasePerceptron`, or a pipeline that ends with one
+    transformers: str  # describes those of the pipeline, before they are fitted
 
     def describe(self, *others: str) -> str:
         """Describe the parameters on which the examples depend, and others."""
@@ -91,19 +92,19 @@ class Scoring(NamedTuple):
 
     def score_fit(self, outcome: Any, take: Callable[[int], list[Any]], seconds: float) -> dict[str, Any]:
         """Score a fitted estimator, or the error of its fit, which took these seconds and has no scores."""
-        error, scores, seconds_of_score = None, [{}, {}], 0.0
+        fit: dict[str, Any] = {"error": None, "fit_time": seconds, "score_time": 0.0, "test": {}}
+        fit |= {"train": {}} if self.scores_training else {}
         if not isinstance(outcome, Exception):
             test, began = take(1), time.perf_counter()
-            scores[0] = self.score(outcome, *test)
-            seconds_of_score = time.perf_counter() - began
+            fit["test"] = self.score(outcome, *test)
+            fit["score_time"] = time.perf_counter() - began
             if self.scores_training:
-                scores[1] = self.score(outcome, *take(0))
+                fit["train"] = self.score(outcome, *take(0))
         elif self.error_score == "raise":
             raise outcome
         else:
-            error = "".join(traceback.format_exception(outcome))
-        named = {"test": scores[0]} | ({"train": scores[1]} if self.scores_training else {})
-        return {"error": error, "fit_time": seconds, "score_time": seconds_of_score, **named}
+            fit["error"] = "".join(traceback.format_exception(outcome))
+        return fit
 
     def score(self, model: Any, X: Any, y: Any, sample_weight: Any) -> dict[str, float]:
         """Score a fitted estimator on examples."""
@@ -127,7 +128,6 @@ class Prepared(NamedTuple):
     """A trial that can be trained."""
 
     trial: Trial
-    key: str  # describes its transformers
     job: Job
     data: FitData
     estimator: Any  # a new one, with fitted transformers
@@ -179,11 +179,10 @@ def train_trials(
 ) -> Iterator[tuple[Trial, Any, float]]:
     """Train trials. Yield each, its fitted estimator or its error, and its seconds."""
     began, shared = time.perf_counter(), {}
-    transformers = [describe(find_transformers(trial.estimator)) for trial in trials]  # before they are fitted
     prepared: list[Prepared] = []
-    for trial, key in zip(trials, transformers):
+    for trial in trials:
         try:
-            prepared.append(prepare_trial(trial, take, key, shared))
+            prepared.append(prepare_trial(trial, take, shared))
         except Exception as error:
             yield trial, error, 0.0
     preparation = (time.perf_counter() - began) / max(1, len(prepared))
@@ -199,7 +198,7 @@ def train_trials(
             interrupt = caught
         except Exception as error:  # memory is too small for all of them, or the callback of one failed
             if len(group) > 1:
-                again = [prepare_trial(part.trial, take, part.key, shared) for part in group]
+                again = [prepare_trial(part.trial, take, shared) for part in group]
                 groups[:0] = again[: len(again) // 2], again[len(again) // 2 :]
                 continue
             errors = {0: error}
@@ -214,7 +213,7 @@ def train_trials(
             raise interrupt
 
 
-def prepare_trial(trial: Trial, take: Take, transformers: str, shared: dict[Any, Any]) -> Prepared:
+def prepare_trial(trial: Trial, take: Take, shared: dict[Any, Any]) -> Prepared:
     """Prepare the fit of a trial; `shared` has what others with the same fold, transformers and parameters made."""
 
     def share(key: Any, make: Callable[[], Any]) -> Any:
@@ -225,13 +224,13 @@ def prepare_trial(trial: Trial, take: Take, transformers: str, shared: dict[Any,
     estimator: Any = clone(trial.estimator)
     perceptron, first = find_last(estimator), find_transformers(estimator)
     X, y, sample_weight = share(trial.fold, lambda: take(trial.fold, 0))
-    key = (trial.fold, transformers)
+    key = (trial.fold, trial.transformers)
     if first is not None:
         first, X = share(key, lambda: (first, first.fit_transform(X, y)))
         estimator.steps[:-1] = first.steps
     settings = parse_settings(perceptron, partial=False)
     data = share((*key, trial.describe()), lambda: check_data(perceptron, settings, {}, X, y, sample_weight))
-    return Prepared(trial, transformers, make_job(perceptron, settings, data, {}), data, estimator)
+    return Prepared(trial, make_job(perceptron, settings, data, {}), data, estimator)
 
 
 def divide(trials: Sequence[Trial], workers: int) -> list[list[Trial]]:
