@@ -2,12 +2,12 @@
 
 import copy
 import pickle
-from typing import Any
 
 import host_cupy
 import numpy as np
 import pytest
 from helpers import PLACES, Interrupt
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
 pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
@@ -33,9 +33,9 @@ SCORES = X @ RNG.standard_normal((5, 3))
 SOME = np.where(np.arange(60) % 4, RNG.uniform(0.5, 2.0, 60), 0.0)  # every fourth example counts nothing
 THREE, TWO, LABELS = SCORES.argmax(axis=1), (SCORES[:, 0] > 0).astype(int), (SCORES > 0).astype(int)
 NAMES, NUMBER, NUMBERS = np.array(["a", "b", "c"])[THREE], SCORES[:, 0], SCORES[:, :2]
-SMALL: dict[str, Any] = {"hidden_layer_sizes": (6,), "max_iter": 5, "batch_size": 16}
+SMALL = {"hidden_layer_sizes": (6,), "max_iter": 5, "batch_size": 16}
 STOPS = {"n_iter_no_change": 2, "max_iter": 15, "learning_rate_init": 0.05, "tol": 0.01}
-CASES: dict[str, tuple[dict[str, Any], np.ndarray, dict[str, Any]]] = {
+CASES = {
     "gaussian": ({"loss": "gaussian", "early_stopping": "loss", **STOPS}, NUMBERS, {}),
     "invscaling": ({"solver": "sgd", "learning_rate": "invscaling", "dropout": 0.2}, NUMBER, {}),
     "optimizer": ({"solver": Clip(AdamW(), 1.0), "learning_rate": Cosine(0.1)}, THREE, {}),
@@ -70,12 +70,12 @@ def no_copies(monkeypatch):
     monkeypatch.setattr(Explode, "copies", 0)
 
 
-def make(y: Any = THREE, **parameters: Any) -> Any:
+def make(y=THREE, **parameters):
     kind = MLPEnsembleRegressor if np.asarray(y).dtype.kind == "f" else MLPEnsembleClassifier
     return kind(**{**SMALL, "n_estimators": 3, "random_state": 0, **parameters})
 
 
-def assert_members(ensemble: Any, fit: Any) -> None:
+def assert_members(ensemble, fit):
     """Every fitted attribute of every member is that of an estimator that was fitted alone."""
     assert len({member.random_state for member in ensemble.estimators_}) == ensemble.n_estimators
     for member in ensemble.estimators_:
@@ -85,9 +85,9 @@ def assert_members(ensemble: Any, fit: Any) -> None:
             mine, other = getattr(member, name), getattr(single, name)
             if name in ("coefs_", "intercepts_"):
                 for a, b in zip(mine, other, strict=True):
-                    np.testing.assert_allclose(host(a), host(b), rtol=1e-9, atol=1e-9)
+                    assert_allclose(host(a), host(b), rtol=1e-9, atol=1e-9)
             elif name.endswith("_") and name != "network_" and other is not None:
-                np.testing.assert_allclose(mine, other, rtol=1e-9, atol=1e-9, err_msg=name)
+                assert_allclose(mine, other, rtol=1e-9, atol=1e-9, err_msg=name)
 
 
 # Members
@@ -112,7 +112,7 @@ def test_means_and_deviations_lie_where_x_lies(y, place):
     every = [getattr(member, method)(X) for member in ensemble.to(X).estimators_]
     for result, expected in zip(getattr(ensemble, method)(x, return_std=True), (np.mean(every, 0), np.std(every, 0))):
         assert lies(result, place)
-        np.testing.assert_allclose(host(result), expected, rtol=1e-9, atol=1e-12)
+        assert_allclose(host(result), expected, rtol=1e-9, atol=1e-12)
 
 
 def test_partial_fit_and_warm_start_go_on_as_each_member_would():
@@ -128,7 +128,7 @@ def test_partial_fit_and_warm_start_go_on_as_each_member_would():
     assert_members(ensemble, go_on)
     assert len(first.loss_curve_) == 7
     assert ensemble.fit(X, THREE).estimators_[0] is not first
-    np.testing.assert_array_equal(first.coefs_[0], weights)  # which a later fit does not change
+    assert_array_equal(first.coefs_[0], weights)  # which a later fit does not change
 
 
 def test_a_random_state_gives_other_members_each_time():
@@ -150,20 +150,20 @@ def test_classes_are_predicted_by_the_mean_of_the_probabilities(y):
     every = np.array([member.predict_proba(X) for member in ensemble.estimators_])
     mean, std = ensemble.predict_proba(X, return_std=True)
     assert mean.shape == std.shape == (60, max(2, len(ensemble.classes_)))
-    np.testing.assert_allclose(mean, every.mean(axis=0), rtol=1e-12)
-    np.testing.assert_allclose(std, every.std(axis=0), rtol=1e-9, atol=1e-15)
+    assert_allclose(mean, every.mean(axis=0), rtol=1e-12)
+    assert_allclose(std, every.std(axis=0), rtol=1e-9, atol=1e-15)
     with np.errstate(divide="ignore"):
-        np.testing.assert_allclose(ensemble.predict_log_proba(X), np.log(mean))
+        assert_allclose(ensemble.predict_log_proba(X), np.log(mean))
     chosen = mean[:, : len(ensemble.classes_)].argmax(axis=1)
-    np.testing.assert_array_equal(ensemble.predict(X), ensemble.classes_[chosen])
+    assert_array_equal(ensemble.predict(X), ensemble.classes_[chosen])
     assert ensemble.predict(X).dtype == y.dtype
     assert ensemble.score(X, y, SOME) == pytest.approx(np.average(ensemble.predict(X) == y, weights=SOME))
 
 
 def test_several_labels():
     ensemble, twin = make().fit(X, LABELS), make().fit(X, sparse.csr_matrix(LABELS))
-    np.testing.assert_array_equal(ensemble.predict(X), ensemble.predict_proba(X, return_std=True)[0] > 0.5)
-    np.testing.assert_array_equal(twin.predict(X).toarray(), ensemble.predict(X))
+    assert_array_equal(ensemble.predict(X), ensemble.predict_proba(X, return_std=True)[0] > 0.5)
+    assert_array_equal(twin.predict(X).toarray(), ensemble.predict(X))
 
 
 @pytest.mark.parametrize("loss", ["squared_error", "quantile(0.3)", "quantile(0.1, 0.5)"])
@@ -173,18 +173,18 @@ def test_numbers_are_predicted_by_the_mean(y, loss):
     every = np.array([member.predict(X) for member in ensemble.estimators_])
     mean, std = ensemble.predict(X, return_std=True)
     assert mean.shape == std.shape == y.shape
-    np.testing.assert_allclose(mean, every.mean(axis=0), rtol=1e-12)
-    np.testing.assert_allclose(std, every.std(axis=0), rtol=1e-9, atol=1e-15)
+    assert_allclose(mean, every.mean(axis=0), rtol=1e-12)
+    assert_allclose(std, every.std(axis=0), rtol=1e-9, atol=1e-15)
     assert ensemble.n_outputs_ == (1 if y.ndim == 1 else 2)
 
 
 def test_the_networks_are_an_ensemble():
     ensemble = make(NUMBER).fit(X, NUMBER)
     assert isinstance(ensemble.ensemble_, Ensemble)
-    np.testing.assert_allclose(ensemble.ensemble_.predict(X), ensemble.predict(X), rtol=1e-12)
+    assert_allclose(ensemble.ensemble_.predict(X), ensemble.predict(X), rtol=1e-12)
     ensemble.ensemble_.calibrate((X + 0.5, NUMBER))
     twin = pickle.loads(pickle.dumps(ensemble))
-    np.testing.assert_array_equal(twin.ensemble_.interval(X), ensemble.ensemble_.interval(X))
+    assert_array_equal(twin.ensemble_.interval(X), ensemble.ensemble_.interval(X))
     ensemble.estimators_.pop()  # members that were changed are another ensemble
     assert len(ensemble.ensemble_) == len(pickle.loads(pickle.dumps(ensemble)).ensemble_) == 2
     assert ensemble.ensemble_.calibration is None
@@ -205,14 +205,14 @@ def test_bootstrap_draws_none_of_the_rows_that_are_held_out(y):
         rows, held_out = train_test_split(np.arange(60), test_size=0.25, random_state=draws, stratify=stratify)
         times = np.bincount(rows[draws.randint(45, size=45)], minlength=60)
         single = clone(member).fit(X, y, times, X_val=X[held_out], y_val=y[held_out])
-        np.testing.assert_allclose(member.loss_curve_, single.loss_curve_, rtol=1e-9)
-        np.testing.assert_allclose(member.validation_loss_curve_, single.validation_loss_curve_, rtol=1e-9)
+        assert_allclose(member.loss_curve_, single.loss_curve_, rtol=1e-9)
+        assert_allclose(member.validation_loss_curve_, single.validation_loss_curve_, rtol=1e-9)
 
 
 # In scikit-learn
 
 # Ten steps of a large rate are enough for the accuracy that some of them ask for
-CHECKED: dict[str, Any] = {"hidden_layer_sizes": (10,), "learning_rate_init": 0.2, "max_iter": 10, "n_estimators": 2}
+CHECKED = {"hidden_layer_sizes": (10,), "learning_rate_init": 0.2, "max_iter": 10, "n_estimators": 2}
 
 
 CHECKS = parametrize_with_checks([MLPEnsembleClassifier(**CHECKED), MLPEnsembleRegressor(**CHECKED)]).mark.args
@@ -263,11 +263,11 @@ def test_to_moves_all_members(name):
         ensemble.predict(x)
     moved = ensemble.to(x)
     assert all(lies(member.coefs_[0], place) for member in moved.estimators_)
-    np.testing.assert_allclose(host(moved.predict_proba(x)), ensemble.predict_proba(X), rtol=1e-9)
+    assert_allclose(host(moved.predict_proba(x)), ensemble.predict_proba(X), rtol=1e-9)
     moved.partial_fit(x, THREE)
     assert lies(pickle.loads(pickle.dumps(moved)).predict(x), place)
     expected = copy.deepcopy(ensemble).partial_fit(X, THREE).predict_proba(X)
-    np.testing.assert_allclose(host(moved.predict_proba(x)), expected, rtol=1e-9)
+    assert_allclose(host(moved.predict_proba(x)), expected, rtol=1e-9)
 
 
 # Callbacks, Ctrl-C and divergence
@@ -291,7 +291,7 @@ def test_an_interrupt_keeps_what_is_there(epoch):
     assert [member.n_iter_ for member in ensemble.estimators_] == [epoch, epoch - 1, epoch - 1]
     with pytest.warns(UserWarning, match="Training interrupted"):
         single = clone(ensemble.estimators_[0]).fit(X, THREE)
-    np.testing.assert_allclose(ensemble.estimators_[0].coefs_[0], single.coefs_[0], rtol=1e-9)
+    assert_allclose(ensemble.estimators_[0].coefs_[0], single.coefs_[0], rtol=1e-9)
 
 
 def test_a_member_that_diverges_is_named_and_nothing_changes():

@@ -7,11 +7,11 @@ import sys
 import warnings
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 import pytest
-from helpers import Place
+from helpers import Interrupt
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
 pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
@@ -59,7 +59,7 @@ CONVERGES = {"tol": 1.0, "n_iter_no_change": 2, "max_iter": 30}
 STOPS = {"early_stopping": True, "n_iter_no_change": 2, "max_iter": 40}
 # Theirs cuts losses off at ln ε, which the line search of L-BFGS may come to feel: with ReLU it does here
 LINES = {"solver": "lbfgs", "activation": "tanh"}
-CLASSIFIERS: list[Any] = [
+CLASSIFIERS = [
     ({}, DIGIT),
     ({}, PARITY),
     ({}, SEVERAL),
@@ -76,7 +76,7 @@ CLASSIFIERS: list[Any] = [
     ({"solver": "lbfgs", "alpha": 10.0, "hidden_layer_sizes": (), "max_iter": 100, "tol": 0.0}, PARITY),
     (LINES, DIGIT),
 ]
-REGRESSORS: list[Any] = [
+REGRESSORS = [
     ({}, TARGET),
     ({}, np.stack([TARGET, -TARGET], axis=1)),
     ({"loss": "poisson"}, TARGET),
@@ -87,20 +87,20 @@ REGRESSORS: list[Any] = [
 ]
 
 
-def title(case: Any) -> str:
+def title(case):
     return str(case) if isinstance(case, dict) else ""
 
 
-def put(place: Place, x: Any, dtype: str | None = None) -> Any:
+def put(place, x, dtype=None):
     """An array in the library and on the device of a place; NumPy's for labels that others cannot hold."""
     return x if np.asarray(x).dtype.kind in "UO" else get_backend(*place).asarray(np.asarray(x), dtype)
 
 
-def host(x: Any) -> np.ndarray:
+def host(x):
     return np.asarray(ours.inputs.to_host(x))
 
 
-def assert_like(mine: Any, other: Any, rtol: float = 1e-9, names: Any = None) -> None:
+def assert_like(mine, other, rtol=1e-9, names=None):
     """Every fitted attribute of scikit-learn's, or these, are there, and the same."""
     public = [name for name in vars(other) if name.endswith("_") and not name.startswith("_")]
     assert {"coefs_", "intercepts_", "loss_", "n_iter_", "t_", "out_activation_", "n_outputs_"} <= set(public)
@@ -110,24 +110,24 @@ def assert_like(mine: Any, other: Any, rtol: float = 1e-9, names: Any = None) ->
             assert isinstance(a, list)
             assert [x.shape for x in a] == [x.shape for x in b]
             for x, y in zip(a, b, strict=True):
-                np.testing.assert_allclose(host(x), y, rtol=rtol, atol=rtol)
+                assert_allclose(host(x), y, rtol=rtol, atol=rtol)
         elif isinstance(b, (str, type(None))) or name == "classes_":
             assert np.all(a == b)
         else:
             assert np.shape(a) == np.shape(b), name
-            np.testing.assert_allclose(a, b, rtol=rtol, err_msg=name)
+            assert_allclose(a, b, rtol=rtol, err_msg=name)
 
 
-def make(kind: str = "MLPClassifier", module: Any = ours, **parameters: Any) -> Any:
+def make(kind="MLPClassifier", module=ours, **parameters):
     return getattr(module, kind)(**{**SMALL, **parameters})
 
 
-def fit(x: Any = X, y: Any = DIGIT, weight: Any = None, **parameters: Any) -> Any:
+def fit(x=X, y=DIGIT, weight=None, **parameters):
     """Fit a classifier, or another `kind`, of xpnet."""
     return make(**parameters).fit(x, y, weight)
 
 
-def both(kind: str, **parameters: Any) -> tuple[Any, Any]:
+def both(kind, **parameters):
     return make(kind, **parameters), make(kind, theirs, **parameters)
 
 
@@ -159,10 +159,10 @@ def test_the_classifier_becomes_the_same_network(place, parameters, y):
     mine.fit(x, labels)
     other.fit(X, y)
     assert_like(mine, other, rtol=1e-5 if "lbfgs" in parameters.values() else 1e-9)
-    np.testing.assert_array_equal(host(mine.predict(x)), other.predict(X))
+    assert_array_equal(host(mine.predict(x)), other.predict(X))
     assert host(mine.predict(x)).dtype == other.predict(X).dtype
-    np.testing.assert_allclose(host(mine.predict_proba(x)), other.predict_proba(X), rtol=1e-5, atol=1e-9)
-    np.testing.assert_allclose(host(mine.predict_log_proba(x)), other.predict_log_proba(X), rtol=1e-5, atol=1e-9)
+    assert_allclose(host(mine.predict_proba(x)), other.predict_proba(X), rtol=1e-5, atol=1e-9)
+    assert_allclose(host(mine.predict_log_proba(x)), other.predict_log_proba(X), rtol=1e-5, atol=1e-9)
     assert mine.score(x, labels, WEIGHT) == other.score(X, y, WEIGHT)
 
 
@@ -174,7 +174,7 @@ def test_the_regressor_becomes_the_same_network(parameters, y):
     mine.fit(XR, y)
     other.fit(XR, y)
     assert_like(mine, other, rtol=1e-4 if "lbfgs" in parameters.values() else 1e-9)
-    np.testing.assert_allclose(mine.predict(XR), other.predict(XR), rtol=1e-4)
+    assert_allclose(mine.predict(XR), other.predict(XR), rtol=1e-4)
     assert mine.score(XR, y) == pytest.approx(other.score(XR, y), rel=1e-4)
 
 
@@ -183,7 +183,7 @@ def test_sample_weights_count_as_theirs_do(parameters):
     """The weights of the network; the loss of an epoch is a weighted mean here, theirs one of weighted means."""
     mine, other = both("MLPClassifier", activation="tanh", **parameters)
     assert_like(mine.fit(X, DIGIT, WEIGHT), other.fit(X, DIGIT, WEIGHT), 1e-6, ["coefs_", "intercepts_"])
-    np.testing.assert_array_equal(mine.predict(X), other.predict(X))
+    assert_array_equal(mine.predict(X), other.predict(X))
 
 
 @pytest.mark.parametrize("parameters", [{}, {"shuffle": False}, {**STOPS, "max_iter": 3}, LINES], ids=str)
@@ -218,7 +218,7 @@ def test_warm_start_goes_on_as_theirs_does():
 
 
 BLOCKS = [slice(0, 60), slice(60, 120), slice(120, 180), slice(0, 60)]
-PARTS: dict[str, Any] = {
+PARTS = {
     "classes": ({}, DIGIT, BLOCKS),
     "two classes": (INVSCALING, PARITY, BLOCKS),
     "numbers": ({**INVSCALING, "learning_rate_init": 0.001}, TARGET, BLOCKS),
@@ -240,7 +240,7 @@ def test_partial_fit_goes_on_as_theirs_does_also_where_y_lacks_classes(parameter
 # The same warnings, and what is said
 
 
-def said(est: Any, capsys: Any, *given: Any) -> list[str]:
+def said(est, capsys, *given):
     with warnings.catch_warnings(action="ignore"):
         est.fit(*given)
     return capsys.readouterr().out.splitlines()
@@ -268,15 +268,9 @@ def test_that_it_has_not_converged_is_a_warning_at_the_line_of_fit(parameters):
     assert [warning.filename for warning in caught] == [__file__]
 
 
-class Interrupt(Callback):
-    def on_epoch_end(self, logs: dict[str, Any]) -> None:
-        if logs["epoch"] == 3:
-            raise KeyboardInterrupt
-
-
 def test_ctrl_c_is_a_warning_and_keeps_what_was_learnt():
     mine, other = both("MLPClassifier", max_iter=3)
-    mine.set_params(max_iter=4, callbacks=[Interrupt()])
+    mine.set_params(max_iter=4, callbacks=[Interrupt(3)])
     with pytest.warns(UserWarning, match=r"Training interrupted by user\."):
         mine.fit(X, DIGIT)
     assert_like(mine, other.fit(X, DIGIT))
@@ -294,13 +288,13 @@ def test_callbacks_see_the_best_weights_at_the_end_and_may_give_others(interrupt
             copy.w = [w / 2 for w in copy.w]
             self.training.value = copy.value
 
-    halve, more = Halve(), [Interrupt()] if interrupts else []
+    halve, more = Halve(), [Interrupt(3)] if interrupts else []
     mine, plain = (make(early_stopping=True, callbacks=[*callbacks, *more]) for callbacks in ([halve], []))
     for est in (mine, plain):
         with pytest.warns(UserWarning, match="interrupted" if interrupts else "Maximum iterations"):
             est.fit(X, DIGIT)
-    np.testing.assert_array_equal(halve.seen.w[0], plain.network_.w[0])
-    np.testing.assert_array_equal(mine.network_.w[0], plain.network_.w[0] / 2)
+    assert_array_equal(halve.seen.w[0], plain.network_.w[0])
+    assert_array_equal(mine.network_.w[0], plain.network_.w[0] / 2)
 
 
 def test_weights_that_become_infinite_are_an_error_and_the_estimator_is_as_it_was():
@@ -318,7 +312,7 @@ def test_weights_that_become_infinite_are_an_error_and_the_estimator_is_as_it_wa
 @pytest.mark.parametrize(("method", "solver"), [("fit", "sgd"), ("partial_fit", "adam")])
 def test_a_fit_that_fails_changes_nothing(method, solver):
     class Fails(Callback):
-        def on_epoch_end(self, logs: dict[str, Any]) -> None:
+        def on_epoch_end(self, logs):
             raise RuntimeError("on purpose")
 
     mine, twin = (fit(warm_start=True) for _ in range(2))
@@ -330,7 +324,7 @@ def test_a_fit_that_fails_changes_nothing(method, solver):
     assert mine.loss_curve_ == curve
     for est in (mine, twin):  # the optimizer is as it was too
         est.partial_fit(X, DIGIT)
-    np.testing.assert_array_equal(mine.coefs_[0], twin.coefs_[0])
+    assert_array_equal(mine.coefs_[0], twin.coefs_[0])
 
 
 # More than theirs
@@ -340,7 +334,7 @@ def test_dropout_is_drawn_by_random_state():
     mine, twin, other, plain = (
         fit(random_state=seed, dropout=rate) for seed, rate in ((0, 0.5), (0, 0.5), (1, 0.5), (0, 0.0))
     )
-    np.testing.assert_array_equal(mine.coefs_[0], twin.coefs_[0])
+    assert_array_equal(mine.coefs_[0], twin.coefs_[0])
     assert mine.loss_ != other.loss_
     assert mine.loss_ > plain.loss_
     assert mine.network_.dropout == [0.0, 0.5]
@@ -363,7 +357,7 @@ def test_class_weights_are_weights_of_their_examples(y, class_weight):
     of_classes = compute_sample_weight(class_weight, y[rows])
     mine = fit(X[rows], y[rows], WEIGHT[rows], class_weight=class_weight)
     twin = fit(X[rows], y[rows], of_classes * WEIGHT[rows])
-    np.testing.assert_allclose(mine.coefs_[0], twin.coefs_[0], rtol=1e-9)
+    assert_allclose(mine.coefs_[0], twin.coefs_[0], rtol=1e-9)
 
 
 def test_validation_data_have_curves_and_stop_where_asked(place):
@@ -384,10 +378,10 @@ def test_validation_data_have_curves_and_stop_where_asked(place):
 class Recorder(Callback):
     """Records the first weights after each epoch."""
 
-    def on_train_begin(self, training: Any) -> None:
+    def on_train_begin(self, training):
         self.net, self.weights = training.net, []
 
-    def on_epoch_end(self, logs: dict[str, Any]) -> None:
+    def on_epoch_end(self, logs):
         self.weights.append(self.net.w[0])
 
 
@@ -412,7 +406,7 @@ def test_early_stopping_may_watch_the_loss(place, kind, x, y, parameters, capsys
     assert count > 3
     assert mine.n_iter_ == len(losses) < 100
     assert (mine.best_validation_loss_, mine.best_loss_) == (min(losses), None)
-    np.testing.assert_array_equal(host(mine.coefs_[0]).T, host(recorder.weights[int(np.argmin(losses))]))
+    assert_array_equal(host(mine.coefs_[0]).T, host(recorder.weights[int(np.argmin(losses))]))
     out = capsys.readouterr().out
     assert f"Validation loss: {losses[0]:.8f}\n" in out
     assert f"Validation loss did not improve more than tol={options['tol']:f} for 3 consecutive epochs." in out
@@ -429,7 +423,7 @@ def test_early_stopping_sees_the_spread_that_a_network_predicts():
         lambda est: ours.MLPSearchCV(est, {"loss": ["gaussian"]}, cv=2),
     ):
         fits = [door(est).fit(XR, TARGET) for est in (by_true, by_loss)]
-        np.testing.assert_array_equal(*(getattr(fit, "best_estimator_", fit).predict(XR, True) for fit in fits))
+        assert_array_equal(*(getattr(fit, "best_estimator_", fit).predict(XR, True) for fit in fits))
     assert np.argmin(by_true.validation_loss_curve_) != np.argmax(by_true.validation_scores_)
 
 
@@ -438,7 +432,7 @@ def test_steps_of_all_examples_stop_by_the_loss():
     two = np.stack([TARGET, 50 * XR[:, 0] * XR[:, 1]], axis=1)
     options = {"solver": "lm", "hidden_layer_sizes": (4,), "activation": "tanh", "tol": 0.1, "n_iter_no_change": 3}
     fits = [ours.MLPRegressor(**options, early_stopping=each, random_state=1).fit(XR, two) for each in (True, "loss")]
-    np.testing.assert_array_equal(fits[0].coefs_[0], fits[1].coefs_[0])
+    assert_array_equal(fits[0].coefs_[0], fits[1].coefs_[0])
     # A Bayesian loss may rise: it stops where it hardly changes, and steps that were not taken do not count
     options |= {"solver": LevenbergMarquardt(bayesian=True), "tol": 0.01}
     losses = np.array(ours.MLPRegressor(**options, random_state=0).fit(XR, TARGET).loss_curve_)
@@ -453,8 +447,8 @@ def test_early_stopping_continues_from_earlier_calls():
     for rate in (0.01, 10.0):
         for est in (mine, other):
             est.set_params(learning_rate_init=rate).fit(X, DIGIT)
-    np.testing.assert_allclose(mine.coefs_[0], other.coefs_[0], rtol=1e-9, atol=1e-9)
-    np.testing.assert_allclose(mine.validation_scores_, other.validation_scores_, rtol=1e-12)
+    assert_allclose(mine.coefs_[0], other.coefs_[0], rtol=1e-9, atol=1e-9)
+    assert_allclose(mine.validation_scores_, other.validation_scores_, rtol=1e-12)
     assert np.argmax(mine.validation_scores_) < 4
     mine.set_params(early_stopping="loss").fit(X, DIGIT)
     assert mine.best_validation_loss_ == min(mine.validation_loss_curve_[:4])
@@ -470,7 +464,7 @@ def test_a_training_that_diverges_under_early_stopping_keeps_its_best(rate):
         other.fit(XR, TARGET)
     with pytest.warns(ConvergenceWarning, match=r"Stopped, and went back to the best weights: training diverged"):
         mine.fit(XR, TARGET)
-    np.testing.assert_allclose(mine.coefs_[0], other.coefs_[0], rtol=1e-9, atol=1e-9)
+    assert_allclose(mine.coefs_[0], other.coefs_[0], rtol=1e-9, atol=1e-9)
     assert mine.best_validation_score_ == pytest.approx(other.best_validation_score_)
     assert (rate < 1) == (mine.n_iter_ > 3) == (mine.best_validation_score_ > 0)
     assert len(mine.validation_scores_) == len(mine.loss_curve_) == mine.n_iter_ <= other.n_iter_ == 30
@@ -481,12 +475,12 @@ def test_callbacks_see_and_steer(monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
 
     class Watch(Callback):
-        rows: list[dict[str, Any]] = []  # noqa: RUF012
+        rows = []  # noqa: RUF012
 
-        def on_train_begin(self, training: Any) -> None:
+        def on_train_begin(self, training):
             self.training = training
 
-        def on_epoch_end(self, logs: dict[str, Any]) -> None:
+        def on_epoch_end(self, logs):
             self.rows.append(dict(logs))
             self.training.lr_scale *= 0.5
 
@@ -539,7 +533,7 @@ def test_coefs_and_intercepts_can_be_assigned():
     mine.fit(X, DIGIT)
     other.fit(X[:150], DIGIT[:150])
     mine.coefs_, mine.intercepts_ = other.coefs_, other.intercepts_
-    np.testing.assert_allclose(mine.predict_proba(X), other.predict_proba(X), rtol=1e-9)
+    assert_allclose(mine.predict_proba(X), other.predict_proba(X), rtol=1e-9)
     with pytest.raises(ValueError, match=r"w\[0\] has shape \(10, 12\), but must have \(12, 64\)"):
         mine.coefs_ = other.coefs_[::-1]
     for taken in (mine.coefs_, mine.intercepts_):  # as theirs: lists of arrays that can be written
@@ -554,10 +548,10 @@ def test_only_the_ratios_of_weights_count_but_for_alpha():
     twin = fit(x, DIGIT, even, alpha=0.0)
     for weight in (1e-46, 1e37):
         mine = fit(x, DIGIT, weight * even, alpha=0.0)
-        np.testing.assert_allclose(mine.coefs_[0], twin.coefs_[0], rtol=1e-4, atol=1e-6)
+        assert_allclose(mine.coefs_[0], twin.coefs_[0], rtol=1e-4, atol=1e-6)
     mine, other = both("MLPClassifier", alpha=1.0, solver="sgd")
     mine.fit(X, DIGIT, 3.0 * even)
-    np.testing.assert_allclose(mine.coefs_[0], other.fit(X, DIGIT, 3.0 * even).coefs_[0], rtol=1e-9, atol=1e-12)
+    assert_allclose(mine.coefs_[0], other.fit(X, DIGIT, 3.0 * even).coefs_[0], rtol=1e-9, atol=1e-12)
 
 
 def test_classes_have_no_weight_in_validation():
@@ -568,7 +562,7 @@ def test_classes_have_no_weight_in_validation():
     assert mine.validation_loss_curve_ == pytest.approx(held.validation_loss_curve_)
     assert mine.loss_ == pytest.approx(held.loss_)
     right = 30 * np.array(mine.validation_scores_)  # of the 30 rows that are held out
-    np.testing.assert_allclose(right, np.round(right), atol=1e-9)
+    assert_allclose(right, np.round(right), atol=1e-9)
 
 
 def test_poisson_reports_the_deviance_of_what_it_is_of():
@@ -583,14 +577,14 @@ def test_poisson_reports_the_deviance_of_what_it_is_of():
 def test_with_callbacks_it_is_pickled_and_cloned_without_what_they_held():
     mine = fit(callbacks=[EarlyStopping(monitor="cost")])
     again = pickle.loads(pickle.dumps(mine))
-    np.testing.assert_array_equal(again.predict(X), mine.predict(X))
+    assert_array_equal(again.predict(X), mine.predict(X))
     assert len(pickle.dumps(clone(mine))) < 5000 < len(pickle.dumps(mine))
     again.fit(X, DIGIT)
 
 
 def test_what_is_left_of_an_interrupted_refit_is_of_that_refit():
     class At(Callback):
-        def on_epoch_begin(self, epoch: int) -> None:
+        def on_epoch_begin(self, epoch):
             raise KeyboardInterrupt
 
     mine = fit()
@@ -610,15 +604,15 @@ def test_what_is_left_of_an_interrupted_refit_is_of_that_refit():
 def test_sparse_inputs_give_the_network_of_dense_ones(kind, parameters):
     x = sparse.csr_array(X).asformat(kind)
     mine, twin = (fit(each, DIGIT, WEIGHT, **parameters) for each in (x, X))
-    np.testing.assert_allclose(mine.coefs_[0], twin.coefs_[0], rtol=1e-9, atol=1e-9)
-    np.testing.assert_allclose(mine.predict_proba(x), twin.predict_proba(X), rtol=1e-9)
+    assert_allclose(mine.coefs_[0], twin.coefs_[0], rtol=1e-9, atol=1e-9)
+    assert_allclose(mine.predict_proba(x), twin.predict_proba(X), rtol=1e-9)
     assert mine.activations(x)[0].shape == X.shape
 
 
 # What is refused
 
 BOTH = np.stack([DIGIT, DIGIT], axis=1)
-REFUSED: list[Any] = [  # parameters and arguments of fit; the argument that is named, with its value; the remedy
+REFUSED = [  # parameters and arguments of fit; the argument that is named, with its value; the remedy
     ({"solver": "adm"}, "solver='adm'", "did you mean 'adam'?"),
     ({"solver": "lbfgs", "dropout": 0.5}, "dropout=0.5", "give solver='adam'"),
     ({"solver": "lbfgs", "callbacks": [EarlyStopping()]}, "callbacks=[EarlyStopping", "give solver='adam'"),
@@ -767,7 +761,7 @@ def test_bytes_need_no_warning():
     x = (255 * X).astype(np.uint8)
     mine = fit(x)
     for each in (x, sparse.csr_array(x)):
-        np.testing.assert_array_equal(mine.predict_proba(each), mine.predict_proba(x.astype(float)))
+        assert_array_equal(mine.predict_proba(each), mine.predict_proba(x.astype(float)))
         assert mine.activations(each)[0].dtype == np.float64
 
 

@@ -2,10 +2,10 @@
 
 import os
 import pickle
-from typing import Any
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose, assert_array_equal
 
 pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
 
@@ -23,12 +23,12 @@ from xpnet import SGD, AdamW, BackendError, Clip, Cosine, Network, get_backend
 from xpnet.estimators import MLPClassifier, MLPEnsembleClassifier, MLPRegressor, MLPSearchCV
 
 X, Y = load_iris(return_X_y=True)
-SMALL: dict[str, Any] = {"hidden_layer_sizes": (8,), "max_iter": 30, "random_state": 0, "learning_rate_init": 0.05}
+SMALL = {"hidden_layer_sizes": (8,), "max_iter": 30, "random_state": 0, "learning_rate_init": 0.05}
 FEW = {**SMALL, "max_iter": 3}
 quiet = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
-def has_gpu() -> bool:
+def has_gpu():
     try:
         get_backend("cupy")
     except BackendError:
@@ -45,7 +45,7 @@ CHECKS = parametrize_with_checks(
 ).mark.args
 
 
-def concerns(estimator: Any, check: Any) -> bool:
+def concerns(estimator, check):
     """Whether a check can run here, and is not about what another solver shows, too."""
     if "cupy" in str(check):
         return has_gpu()
@@ -111,7 +111,7 @@ def test_arrays_of_xarray_have_names(monkeypatch):
         table = DataArray(array, {"part": [*"abcd"]}, ["flower", "part"])
         model, plain = MLPRegressor(**FEW).fit(table, Y), MLPRegressor(**FEW).fit(X, Y)
         assert model.feature_names_in_.tolist() == [*"abcd"]
-        np.testing.assert_array_equal(model.predict(table), plain.predict(X))
+        assert_array_equal(model.predict(table), plain.predict(X))
         with pytest.raises(ValueError, match="The feature names should match those that were passed during f"):
             model.predict(table[:, ::-1])
         monkeypatch.setattr("xpnet.data.conversion.LEAST_BYTES", 0)
@@ -131,12 +131,12 @@ def test_arrays_of_dask_become_numpy_arrays():
         of_dask, of_numpy = make().fit(x, y, sample_weight=da.ones(150)), make().fit(X, Y)
         for inputs in (x, x[x[:, 0] > 0]):  # whose number of rows Dask does not know
             assert type(of_dask.predict(inputs)) is np.ndarray
-            np.testing.assert_allclose(of_dask.predict(inputs), of_numpy.predict(X), rtol=1e-9)
+            assert_allclose(of_dask.predict(inputs), of_numpy.predict(X), rtol=1e-9)
         assert of_dask.score(x, y) == pytest.approx(of_numpy.score(X, Y), rel=1e-9)
     nets = [Network([4, 3], task="classification", seed=0) for _ in range(2)]
     for net, data in zip(nets, [(x, y), (X, Y)]):
         net.train(data, epochs=1, test_data=data, progress=False)
-    np.testing.assert_allclose(nets[0].predict_proba(x), nets[1].predict_proba(X), rtol=1e-5)
+    assert_allclose(nets[0].predict_proba(x), nets[1].predict_proba(X), rtol=1e-5)
 
 
 @quiet
@@ -150,15 +150,13 @@ def test_the_temperature_of_the_network_is_that_of_scikit_learn(classes):
     before, new = classifier.predict_proba(x[200:]), (x[200:], labels[200:])
     theirs = CalibratedClassifierCV(FrozenEstimator(classifier), method="temperature").fit(*new)
     expected = theirs.predict_proba(x[200:])
-    np.testing.assert_array_equal(classifier.predict_proba(x[200:]), before)
+    assert_array_equal(classifier.predict_proba(x[200:]), before)
     classifier.network_.calibrate((x[200:], np.searchsorted(classifier.classes_, labels[200:])))
     ours = classifier.predict_proba(x[200:])
-    np.testing.assert_allclose(ours, expected, rtol=1e-5)
+    assert_allclose(ours, expected, rtol=1e-5)
     assert log_loss(labels[200:], ours) < 0.95 * log_loss(labels[200:], before)
-    np.testing.assert_array_equal(
-        classifier.predict(x), classifier.classes_[classifier.predict_proba(x).argmax(axis=1)]
-    )
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(classifier)).predict_proba(x[200:]), ours)
+    assert_array_equal(classifier.predict(x), classifier.classes_[classifier.predict_proba(x).argmax(axis=1)])
+    assert_array_equal(pickle.loads(pickle.dumps(classifier)).predict_proba(x[200:]), ours)
 
 
 class Own:
@@ -192,7 +190,7 @@ def test_a_pickle_goes_on_bit_for_bit(make):
     again = pickle.loads(pickle.dumps(est))
     for one in (est, again):
         one.partial_fit(X, Y)
-    np.testing.assert_array_equal(again.predict(X), est.predict(X))
+    assert_array_equal(again.predict(X), est.predict(X))
 
 
 @quiet
@@ -226,7 +224,7 @@ def test_skops_asks_about_names_of_xpnet():
     content = skops.io.dumps(pipeline)
     types = skops.io.get_untrusted_types(data=content)
     assert all(name.startswith("xpnet.") for name in types)
-    np.testing.assert_array_equal(skops.io.loads(content, trusted=types).predict(X), pipeline.predict(X))
+    assert_array_equal(skops.io.loads(content, trusted=types).predict(X), pipeline.predict(X))
 
 
 @quiet
@@ -246,4 +244,4 @@ def test_a_pipeline_transforms_validation_data(kind):
     )
     assert pipeline[-1].validation_scores_ == plain.validation_scores_
     assert pipeline[-1].best_validation_score_ > 0.8
-    np.testing.assert_array_equal(pipeline[-1].coefs_[0], plain.coefs_[0])
+    assert_array_equal(pipeline[-1].coefs_[0], plain.coefs_[0])

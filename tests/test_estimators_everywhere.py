@@ -4,12 +4,12 @@ import os
 import pickle
 import subprocess
 import sys
-from typing import Any
 
 import host_cupy
 import numpy as np
 import pytest
-from helpers import GPU, PLACES, Place, marked
+from helpers import GPU, PLACES, marked
+from numpy.testing import assert_allclose, assert_array_equal
 
 pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
 
@@ -26,19 +26,19 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 
 X, Y = load_iris(return_X_y=True)
 NAMES = np.array(["setosa", "versicolor", "virginica"])[Y]
-SMALL: dict[str, Any] = {"hidden_layer_sizes": (5,), "max_iter": 2, "random_state": 0}
+SMALL = {"hidden_layer_sizes": (5,), "max_iter": 2, "random_state": 0}
 TWO = np.stack([Y > 0, Y > 1], axis=1).astype(int)
 OTHERS = [name for name in PLACES if name != "numpy"]
 
 
 @pytest.fixture(params=marked(OTHERS))
-def other(request: pytest.FixtureRequest) -> Place:
+def other(request):
     """A place that is not NumPy's."""
     return PLACES[request.param]()
 
 
 @pytest.fixture(autouse=True)
-def can_exchange(request: pytest.FixtureRequest) -> None:
+def can_exchange(request):
     """Skip pairs of a GPU and a fake device, between which no array can go."""
     params = getattr(getattr(request.node, "callspec", None), "params", {})
     names = {params.get("place"), params.get("other")}
@@ -46,7 +46,7 @@ def can_exchange(request: pytest.FixtureRequest) -> None:
         pytest.skip("a GPU and a device of array-api-strict exchange no arrays")
 
 
-def lies(x: Any, place: Place) -> bool:
+def lies(x, place):
     """Whether an array is of the library and on the device of a place."""
     return backend_of(x) == get_backend(*place) and (array_api_compat.is_numpy_array(x) == (place.backend == "numpy"))
 
@@ -74,10 +74,10 @@ def test_labels_and_weights_may_lie_elsewhere(place, other):
     weight = np.linspace(0.5, 1.5, len(X))
     est = MLPClassifier(**SMALL).fit(put(place, X), put(other, Y), put(other, weight))
     twin = MLPClassifier(**SMALL).fit(X, Y, weight)
-    np.testing.assert_allclose(host(est.coefs_[0]), twin.coefs_[0], rtol=1e-9)
+    assert_allclose(host(est.coefs_[0]), twin.coefs_[0], rtol=1e-9)
     assert lies(est.predict(put(place, X)), place)
     reg = MLPRegressor(**SMALL).fit(put(place, X), put(other, Y / 2))
-    np.testing.assert_allclose(host(reg.coefs_[0]), MLPRegressor(**SMALL).fit(X, Y / 2).coefs_[0], rtol=1e-9)
+    assert_allclose(host(reg.coefs_[0]), MLPRegressor(**SMALL).fit(X, Y / 2).coefs_[0], rtol=1e-9)
 
 
 def test_a_backend_that_is_given_computes_and_results_come_back(place, other):
@@ -90,8 +90,8 @@ def test_a_backend_that_is_given_computes_and_results_come_back(place, other):
     assert lies(est.predict_proba(put(place, X)), place)
     assert all(lies(w, place) for w in est.coefs_)
     twin = MLPClassifier(**SMALL).fit(X, y)
-    np.testing.assert_array_equal(host(est.predict(put(place, X))), twin.predict(X))
-    np.testing.assert_array_equal(est.predict(X), twin.predict(X))  # from anywhere
+    assert_array_equal(host(est.predict(put(place, X))), twin.predict(X))
+    assert_array_equal(est.predict(X), twin.predict(X))  # from anywhere
 
 
 def test_device_or_library_alone_stay_with_the_other(other):
@@ -115,8 +115,8 @@ def test_another_place_is_refused_and_to_moves_it(other, method):
     with pytest.raises(ValueError, match=r"X is of .*\(these are X_val, y_val"):
         MLPClassifier(**SMALL).fit(X, Y, X_val=x, y_val=Y)
     moved = est.to(x)
-    np.testing.assert_allclose(host(moved.predict_proba(x)), est.predict_proba(X), rtol=1e-9)
-    np.testing.assert_array_equal(moved.to(X).predict_proba(X), est.predict_proba(X))
+    assert_allclose(host(moved.predict_proba(x)), est.predict_proba(X), rtol=1e-9)
+    assert_array_equal(moved.to(X).predict_proba(X), est.predict_proba(X))
     getattr(moved, method)(x, *more)
     assert lies(moved.predict(x), other)
     assert isinstance(est.predict(X), np.ndarray)  # it stays where it was
@@ -149,7 +149,7 @@ def test_pickling_keeps_the_place(place):
     est = MLPRegressor(**SMALL, activation="leaky_relu(0.2)").fit(x, y)
     again = pickle.loads(pickle.dumps(est))
     assert lies(again.predict(x), place)
-    np.testing.assert_array_equal(*(host(each.partial_fit(x, y).coefs_[0]) for each in (again, est)))
+    assert_array_equal(*(host(each.partial_fit(x, y).coefs_[0]) for each in (again, est)))
 
 
 SCRIPT = """

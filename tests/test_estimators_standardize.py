@@ -1,9 +1,8 @@
 """Estimators that standardize: as scikit-learn's own with a StandardScaler before it, and one for y."""
 
-from typing import Any
-
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
 pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
@@ -26,7 +25,7 @@ pytestmark = [
 WINE, CULTIVAR = load_wine(return_X_y=True)
 DIABETES, PROGRESSION = load_diabetes(return_X_y=True, scaled=False)
 # No penalty: with several targets, scikit-learn does not divide it by their number in `loss_`, and xpnet does
-SMALL: dict[str, Any] = {"hidden_layer_sizes": (8,), "batch_size": 50, "max_iter": 5, "alpha": 0.0, "random_state": 0}
+SMALL = {"hidden_layer_sizes": (8,), "batch_size": 50, "max_iter": 5, "alpha": 0.0, "random_state": 0}
 SOLVERS = pytest.mark.parametrize("parameters", [{}, {"early_stopping": True}, {"solver": "lbfgs"}], ids=str)
 TWO_TARGETS = np.stack([PROGRESSION, 1000 - PROGRESSION**1.5], axis=1)
 
@@ -37,8 +36,8 @@ def test_a_classifier_standardizes_as_a_scaler_before_it_would(place, parameters
     x = put(place, WINE)
     classifier = MLPClassifier(**SMALL, **parameters, standardize=True, dtype="float64")
     classifier.fit(x, put(place, CULTIVAR))
-    np.testing.assert_allclose(host(classifier.predict_proba(x)), pipeline.predict_proba(WINE), rtol=1e-6, atol=1e-9)
-    np.testing.assert_allclose(classifier.loss_, pipeline[-1].loss_)
+    assert_allclose(host(classifier.predict_proba(x)), pipeline.predict_proba(WINE), rtol=1e-6, atol=1e-9)
+    assert_allclose(classifier.loss_, pipeline[-1].loss_)
 
 
 @pytest.mark.parametrize("y", [PROGRESSION, TWO_TARGETS], ids=["one target", "two targets"])
@@ -48,10 +47,10 @@ def test_a_regressor_standardizes_as_scalers_of_inputs_and_targets_would(place, 
     peer = TransformedTargetRegressor(pipeline, transformer=StandardScaler()).fit(DIABETES, y)
     x = put(place, DIABETES)
     regressor = MLPRegressor(**SMALL, **parameters, standardize=True, dtype="float64").fit(x, put(place, y))
-    np.testing.assert_allclose(host(regressor.predict(x)), peer.predict(DIABETES), rtol=1e-7)
-    np.testing.assert_allclose(regressor.loss_, peer.regressor_[-1].loss_)
+    assert_allclose(host(regressor.predict(x)), peer.predict(DIABETES), rtol=1e-7)
+    assert_allclose(regressor.loss_, peer.regressor_[-1].loss_)
     if "early_stopping" in parameters:
-        np.testing.assert_allclose(regressor.validation_scores_, peer.regressor_[-1].validation_scores_)
+        assert_allclose(regressor.validation_scores_, peer.regressor_[-1].validation_scores_)
 
 
 def test_counts_stay_counts():
@@ -67,15 +66,15 @@ def test_the_first_call_decides_on_the_units(place):
         method(put(place, DIABETES[half]), put(place, PROGRESSION[half]))
         first = host(regressor.network_.scaling.x_mean)
         method(put(place, DIABETES[rest]), put(place, PROGRESSION[rest]))
-        np.testing.assert_array_equal(host(regressor.network_.scaling.x_mean), first)
-    np.testing.assert_allclose(first[0], DIABETES[half].mean(axis=0), rtol=1e-6)
+        assert_array_equal(host(regressor.network_.scaling.x_mean), first)
+    assert_allclose(first[0], DIABETES[half].mean(axis=0), rtol=1e-6)
 
 
 def test_members_of_an_ensemble_share_one_scaling():
     ensemble = MLPEnsembleRegressor("gaussian", **SMALL, n_estimators=3, standardize=True, warm_start=True)
     ensemble.fit(DIABETES, PROGRESSION).fit(DIABETES + 1, PROGRESSION)
     for member in ensemble.estimators_:
-        np.testing.assert_allclose(member.network_.scaling.x_mean[0], DIABETES.mean(axis=0))
+        assert_allclose(member.network_.scaling.x_mean[0], DIABETES.mean(axis=0))
 
 
 @pytest.mark.parametrize("kind", [pytest.param("times", marks=pytest.mark.slow), "targets"])
@@ -95,4 +94,4 @@ def test_numbers_far_from_0_fit_float32_as_float64(place, kind):
             predicted += [MLPSearchCV(MLPRegressor(**options), {"alpha": [0.1]}, cv=2).fit(x, y).predict(x)]
         found.append(predicted)
     for single, double in zip(*found, strict=True):
-        np.testing.assert_allclose(single, double, rtol=0, atol=3e-4)
+        assert_allclose(single, double, rtol=0, atol=3e-4)

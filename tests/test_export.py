@@ -8,7 +8,8 @@ from types import FunctionType, SimpleNamespace
 
 import numpy as np
 import pytest
-from helpers import NOT_INSTALLED, Place
+from helpers import NOT_INSTALLED
+from numpy.testing import assert_allclose, assert_array_equal
 
 from xpnet import ArgumentError, Ensemble, Network, export
 from xpnet.activations import Activation
@@ -133,7 +134,7 @@ def test_onnxruntime_computes_large_and_small_inputs_of_activations(name, dtype,
 
 
 @in_every_library
-def test_pixels_are_bytes_or_floats_of_networks_of_every_backend(run, place: Place, tmp_path):
+def test_pixels_are_bytes_or_floats_of_networks_of_every_backend(run, place, tmp_path):
     pixels = RNG.integers(0, 256, (20, 6), dtype=np.uint8)
     for dtype in ("float32", "float64") if place.device is None else ("float32",):
         net = Network([6, 5, 3], scale=1 / 255, task="classification", dtype=dtype, seed=0, **place._asdict())
@@ -181,8 +182,8 @@ def test_exported_probabilities_are_calibrated(task, dtype, tmp_path):
         before = net.predict_proba(x)
         net.calibrate((x[100:], y[100:]))
         assert abs(net.predict_proba(x) - before).max() > 0.01
-        np.testing.assert_allclose(run_onnx(net, x, tmp_path), net.predict_proba(x), atol=tolerance)
-    np.testing.assert_allclose(run_torch(net, x), net.predict_proba(x), atol=tolerance)
+        assert_allclose(run_onnx(net, x, tmp_path), net.predict_proba(x), atol=tolerance)
+    assert_allclose(run_torch(net, x), net.predict_proba(x), atol=tolerance)
 
 
 @pytest.mark.needs("onnx")
@@ -388,7 +389,7 @@ def test_the_encoder_of_a_table_is_in_the_file(task, bins, dtype, tmp_path):
         expected = np.stack(ensemble.predict(x, return_std=True), axis=1)
     assert outputs[0].dtype == dtype
     tolerance = 1e-5 if dtype == "float32" else 1e-10
-    np.testing.assert_allclose(outputs[0], expected, rtol=tolerance, atol=tolerance)
+    assert_allclose(outputs[0], expected, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.needs("onnx", "onnxruntime", "pandas", "pyarrow")
@@ -414,7 +415,7 @@ def test_the_command_writes_the_columns_of_a_table(tmp_path, capsys, monkeypatch
     del feeds["rooms"]
     assert main(["predict", "net", "table.csv", "--out", "predictions.csv"]) == 0
     expected = np.loadtxt("predictions.csv", skiprows=1)
-    np.testing.assert_allclose(open_onnx("net.onnx").run(None, feeds)[0][:, 0], expected, atol=1e-5)
+    assert_allclose(open_onnx("net.onnx").run(None, feeds)[0][:, 0], expected, atol=1e-5)
     assert capsys.readouterr()
     assert main(["export", "net", "-o", "net.onnx", "--encoded"]) == 0
     n = net.sizes[0]
@@ -530,7 +531,7 @@ def test_pytorch_computes_every_activation_and_back(name, dtype):
     again = from_torch(to_torch(net))
     assert again.dtype == dtype
     assert [sigma.value for sigma in again.sigmas] == [sigma.value for sigma in net.sigmas]
-    np.testing.assert_array_equal(again.forward(x), net.forward(x))
+    assert_array_equal(again.forward(x), net.forward(x))
 
 
 @pytest.mark.needs("torch")
@@ -547,7 +548,7 @@ def test_pytorch_computes_every_task_and_back(task, standardize, dtype):
     again = from_torch(to_torch(net), task=arguments.get("task"), cost=cost)
     for name in ("sizes", "task", "cost_name", "dropout", "scale", "standardize"):
         assert getattr(again, name) == getattr(net, name)
-    np.testing.assert_array_equal(again.predict(x), net.predict(x))
+    assert_array_equal(again.predict(x), net.predict(x))
 
 
 @pytest.mark.needs("torch")
@@ -560,7 +561,7 @@ def test_a_module_has_memory_of_its_own_and_draws_no_random_numbers():
     assert [type(layer).__name__ for layer in module] == ["Linear", "Sigmoid", "Dropout", "Linear", "Sigmoid"]
     with torch.no_grad():
         module[0].weight.zero_()
-    np.testing.assert_array_equal(net.w[0], before)
+    assert_array_equal(net.w[0], before)
     assert all(parameter.requires_grad for parameter in module.parameters())
 
 
@@ -712,7 +713,7 @@ def test_jax_computes_every_task_and_back(task, standardize, dtype):
         assert_close(f(params, x[0]), expected[0], dtype)
         assert_close(f(params, x.reshape(4, 2, 5, 5)), expected.reshape(4, 2, 5, n_out), dtype)
         assert_close(jax.jacfwd(f, 1)(params, x[1]), net.jacobian(x[1]), dtype, 10)
-        np.testing.assert_array_equal(from_jax(net, params).forward(x), expected)
+        assert_array_equal(from_jax(net, params).forward(x), expected)
 
 
 @pytest.mark.needs("jax")
@@ -727,7 +728,7 @@ def test_an_ensemble_is_one_function_of_jax():
     changed = from_jax(ensemble, [(2 * w, b - 1) for w, b in params])
     assert_close(f([(2 * w, b - 1) for w, b in params], x), changed.forward(x), "float32")
     for before, after in zip(ensemble, changed):
-        np.testing.assert_array_equal(after.w[1], 2 * before.w[1])
+        assert_array_equal(after.w[1], 2 * before.w[1])
 
 
 @pytest.mark.needs("jax")
@@ -768,4 +769,4 @@ def test_the_file_of_a_pipeline_is_joined_from_two(tmp_path):
     model = onnx.compose.merge_models(first, net, io_map=[(first.graph.output[0].name, "x")])
     session = InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     (outputs,) = session.run(["y"], {"X": X.astype("float32")})
-    np.testing.assert_allclose(outputs, pipeline.predict_proba(X), atol=1e-6)
+    assert_allclose(outputs, pipeline.predict_proba(X), atol=1e-6)

@@ -18,6 +18,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.text import Text
+from numpy.testing import assert_allclose, assert_array_equal
 
 from xpnet import ArgumentError, Ensemble, History, Network, plots
 from xpnet.estimators import MLPClassifier, TableClassifier, TableRegressor
@@ -270,7 +271,7 @@ def test_error_bars_are_drawn_over_numbers_far_from_0():
     net.train((x, np.sin(x[:, 0] / 700)), epochs=1, progress=False)
     (ax,) = plots.error_bars(net, x, np.sin(x[:, 0] / 700)).axes
     points = max(ax.lines, key=lambda line: line.get_marker() != "None").get_xdata()
-    np.testing.assert_allclose(points, x[:, 0], rtol=1e-15)
+    assert_allclose(points, x[:, 0], rtol=1e-15)
 
 
 def test_decision_boundary_shades_the_class_of_each_point():
@@ -319,7 +320,7 @@ def test_calibration_of_error_bars_is_the_histogram_of_the_integral_transform():
     z = (y - net.predict(x)) / net.predict_std(x)
     below = [0.5 * (1 + math.erf(each / 2**0.5)) for each in z.tolist()]
     drawn = plots.calibration(net, (x, y), bins=8).axes[0].patches[-1].get_data()
-    np.testing.assert_allclose(drawn.values, np.histogram(below, 8, (0, 1), density=True)[0])
+    assert_allclose(drawn.values, np.histogram(below, 8, (0, 1), density=True)[0])
     assert drawn.values[0] < 0.2
     net.calibrate((x, y))
     ends = plots.calibration(net, (x, y), bins=4).axes[0].patches[-1].get_data().values[[0, 3]]
@@ -328,12 +329,10 @@ def test_calibration_of_error_bars_is_the_histogram_of_the_integral_transform():
     net.layers = [([[0.0], [0.0]], [-0.5, 0.5])]
     drawn = plots.calibration(net, (x, y)).axes[0].patches[-1].get_data()
     assert drawn.edges.tolist() == [0, 0.25, 0.75, 1]
-    np.testing.assert_allclose(
-        drawn.values * [0.25, 0.5, 0.25] * 120, [(y <= -0.5).sum(), (abs(y) < 0.5).sum(), (y > 0.5).sum()]
-    )
+    assert_allclose(drawn.values * [0.25, 0.5, 0.25] * 120, [(y <= -0.5).sum(), (abs(y) < 0.5).sum(), (y > 0.5).sum()])
     assert np.ptp(drawn.values) > 0.5
     net.calibrate((x, y))
-    np.testing.assert_allclose(plots.calibration(net, (x, y)).axes[0].patches[-1].get_data().values, 1, atol=0.1)
+    assert_allclose(plots.calibration(net, (x, y)).axes[0].patches[-1].get_data().values, 1, atol=0.1)
 
 
 def test_calibration_of_classes_is_a_reliability_diagram():
@@ -341,7 +340,7 @@ def test_calibration_of_classes_is_a_reliability_diagram():
     net.layers = [([[1.0]], [0.0])]
     x = np.log([[1 / 9], [1 / 9], [1 / 9], [1 / 9], [4.0], [4.0]])  # probabilities of 0.1 and 0.8
     ax = plots.calibration(net, (x, [0, 1, 0, 0, 1, 1])).axes[0]
-    np.testing.assert_allclose(ax.containers[0].lines[0].get_xydata(), [[0.1, 0.25], [0.8, 1.0]])
+    assert_allclose(ax.containers[0].lines[0].get_xydata(), [[0.1, 0.25], [0.8, 1.0]])
     assert ax.texts[0].get_text() == "expected calibration error 0.167"  # (4 (0.9 − 0.75) + 2 (1 − 0.8)) / 6
     net, X, y = images()
     (ax,), p = plots.calibration(net, (X, y)).axes, net.predict_proba(X)
@@ -358,7 +357,7 @@ def test_classifiers_are_drawn_as_their_networks_with_their_classes():
     drawn = (
         plots.calibration(net, (X, c)).axes[0].lines[1].get_xydata() for net, c in ((model, names), (model.network_, y))
     )
-    np.testing.assert_array_equal(*drawn)
+    assert_array_equal(*drawn)
     boundary = plots.decision_boundary(model, X, names, resolution=20).axes[0]
     assert words(boundary.get_legend().get_texts()) == classes
     assert words(plots.activations(model, X[0]).axes[2].get_yticklabels()) == classes
@@ -375,7 +374,7 @@ def test_tables_are_encoded_as_their_estimators_do(kind):
     model = kind(2, hidden_layer_sizes=4, max_epochs=2, random_state=0).fit(X, y := X[:, 0] + X[:, 1])
     encoded = model.encoder_.transform(X), np.searchsorted(np.unique(y), y) if kind is TableClassifier else y
     drawn = (plots.calibration(*each).axes[0] for each in ((model, (X, y)), (model.ensemble_, encoded)))
-    np.testing.assert_array_equal(
+    assert_array_equal(
         *(ax.lines[1].get_xydata() if kind is TableClassifier else ax.patches[-1].get_data()[0] for ax in drawn)
     )
     for draw in (plots.decision_boundary, plots.error_bars, lambda *data: plots.mistakes(data[0], data[1:])):

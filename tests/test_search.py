@@ -5,11 +5,11 @@ import pickle
 import re
 import sys
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
 from helpers import Interrupt
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
 pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
@@ -45,14 +45,14 @@ WEIGHT = RNG.uniform(0.5, 2.0, 60)
 SOME = np.where(np.arange(60) % 4, WEIGHT, 0.0)
 GROUPS = np.arange(60) % 7
 # With a rate by which scores differ after few epochs
-SMALL: dict[str, Any] = {
+SMALL = {
     "hidden_layer_sizes": (6,),
     "max_iter": 3,
     "batch_size": 16,
     "learning_rate_init": 0.05,
     "random_state": 0,
 }
-ALPHAS: dict[str, Any] = {"alpha": [1e-4, 1.0, 10.0]}
+ALPHAS = {"alpha": [1e-4, 1.0, 10.0]}
 CLASSIFIER, REGRESSOR = MLPClassifier(**SMALL), MLPRegressor(**SMALL)
 PIPELINE = Pipeline([("scale", StandardScaler()), ("mlp", CLASSIFIER)])
 
@@ -71,17 +71,17 @@ def no_epochs(monkeypatch):
     monkeypatch.setattr(Count, "epochs", 0)
 
 
-def show(value: Any) -> str:
+def show(value):
     """Its repr, without addresses."""
     return re.sub(r"0x[0-9A-Fa-f]+", "", repr(value))
 
 
-def last(estimator: Any) -> Any:
+def last(estimator):
     """The estimator, or the last of a pipeline."""
     return estimator[-1] if isinstance(estimator, Pipeline) else estimator
 
 
-def assert_equal_results(mine: Any, other: Any, tolerance: float = 1e-9) -> None:
+def assert_equal_results(mine, other, tolerance=1e-9):
     """All that a search has found is that of scikit-learn's, except times."""
     results, expected = mine.cv_results_, other.cv_results_
     assert list(results) == list(expected)
@@ -94,7 +94,7 @@ def assert_equal_results(mine: Any, other: Any, tolerance: float = 1e-9) -> None
             assert results[name].shape == values.shape
             assert (results[name] >= 0).all()
         else:
-            np.testing.assert_allclose(results[name], values, rtol=tolerance, atol=tolerance, err_msg=name)
+            assert_allclose(results[name], values, rtol=tolerance, atol=tolerance, err_msg=name)
     assert {name for name in vars(mine) if name.endswith("_")} == {n for n in vars(other) if n.endswith("_")}
     for name in ("best_index_", "best_params_", "n_splits_", "multimetric_", "scorer_", "best_estimator_"):
         assert show(getattr(mine, name, None)) == show(getattr(other, name, None))
@@ -102,21 +102,19 @@ def assert_equal_results(mine: Any, other: Any, tolerance: float = 1e-9) -> None
         assert mine.best_score_ == pytest.approx(other.best_score_, rel=tolerance, nan_ok=True)
     if hasattr(other, "best_estimator_"):
         for a, b in zip(last(mine.best_estimator_).coefs_, last(other.best_estimator_).coefs_, strict=True):
-            np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+            assert_array_equal(np.asarray(a), np.asarray(b))
 
 
-def make(grid: Any = ALPHAS, estimator: Any = CLASSIFIER, **options: Any) -> MLPSearchCV:
+def make(grid=ALPHAS, estimator=CLASSIFIER, **options):
     return MLPSearchCV(estimator, grid, **{"cv": 2, **options})
 
 
-def count_programs(search: Any) -> int:
+def count_programs(search):
     """In how many programs the settings were trained: those of one have the same time."""
     return len({*search.cv_results_["mean_fit_time"].round(12)})
 
 
-def search_both(
-    estimator: Any, grid: Any, x: Any = X, y: Any = THREE, *, tolerance: float = 1e-9, given: Any = None, **options: Any
-) -> tuple[Any, Any]:
+def search_both(estimator, grid, x=X, y=THREE, *, tolerance=1e-9, given=None, **options):
     """Search in both ways, and compare."""
     options, given = {"cv": 2, **options}, given or {}
     before = repr(estimator)
@@ -132,7 +130,7 @@ def search_both(
 
 LOSS = {"scoring": "neg_log_loss"}
 ONE_ALPHA, TWO_ALPHAS = {"alpha": [1.0]}, {"alpha": [1.0, 10.0]}
-GRIDS: dict[str, tuple[Any, Any, dict[str, Any], int]] = {
+GRIDS = {
     "one program": (
         CLASSIFIER,
         [
@@ -190,7 +188,7 @@ def test_a_splitter_that_can_be_asked_once_is_asked_once():
 
 def test_folds_are_transformed_once_for_settings_with_the_same_transformers():
     """The lambda counts: once for each fold and for the last fit; again for each score."""
-    seen: list[int] = []
+    seen = []
     pipeline = make_pipeline(FunctionTransformer(lambda x: seen.append(len(x)) or x), CLASSIFIER)
     make({"mlpclassifier__alpha": [1.0, 2.0, 3.0]}, pipeline).fit(X, THREE)
     assert len(seen) == 2 + 6 + 1
@@ -202,7 +200,7 @@ def test_frames():
     mine, other = search_both(PIPELINE, {"mlp__alpha": [1.0, 2.0]}, frame, y)
     assert list(mine.feature_names_in_) == list(other.feature_names_in_) == list("abcde")
     assert mine.best_estimator_[-1].network_.feature_names is None  # the scaler gives arrays
-    np.testing.assert_array_equal(mine.predict(frame), other.predict(frame))
+    assert_array_equal(mine.predict(frame), other.predict(frame))
 
 
 @pytest.mark.needs("torch")
@@ -248,7 +246,7 @@ def test_scorers_that_take_no_weights():
     mine = make(ONE_ALPHA, scoring={"own": score, "accuracy": "accuracy"}, refit="own")
     with pytest.warns(UserWarning, match=r"does not support sample_weight"):
         mine.fit(X, THREE, sample_weight=SOME)
-    np.testing.assert_array_equal(mine.cv_results_["mean_test_own"], mine.cv_results_["mean_test_accuracy"])
+    assert_array_equal(mine.cv_results_["mean_test_own"], mine.cv_results_["mean_test_accuracy"])
 
 
 @pytest.mark.filterwarnings("ignore:One or more of the test scores are non-finite")
@@ -295,7 +293,7 @@ def test_settings_that_fail_have_the_error_score_or_raise(estimator, grid, y, er
     assert messages[0] == messages[1]
 
 
-def break_down(step: int, total: int) -> float:
+def break_down(step, total):
     """A schedule that ends with something that is no rate."""
     return 0.1 if step < 5 else -1.0
 
@@ -312,7 +310,7 @@ def test_an_error_in_one_fit_does_not_end_the_others():
 
 def test_a_random_search_is_that_of_scikit_learn():
     settings = {"alpha": loguniform(1e-4, 1.0), "activation": ["relu", "tanh"], "batch_size": [10, 16]}
-    options: dict[str, Any] = {"n_iter": 3, "cv": 2, "scoring": "neg_log_loss", "return_train_score": True}
+    options = {"n_iter": 3, "cv": 2, "scoring": "neg_log_loss", "return_train_score": True}
     mine = MLPRandomSearchCV(CLASSIFIER, settings, random_state=np.random.RandomState(3), **options).fit(X, THREE)
     assert count_programs(mine) == 2
     assert_equal_results(mine, RandomizedSearchCV(CLASSIFIER, settings, random_state=3, **options).fit(X, THREE))
@@ -326,7 +324,7 @@ def test_a_fitted_search():
     again = pickle.loads(pickle.dumps(mine))
     for fitted in (mine, again):
         for name in ("predict", "predict_proba"):
-            np.testing.assert_array_equal(getattr(fitted, name)(X), getattr(other, name)(X))
+            assert_array_equal(getattr(fitted, name)(X), getattr(other, name)(X))
         assert fitted.score(X, THREE) == other.score(X, THREE)
         assert (fitted.n_features_in_, *fitted.classes_) == (5, 0, 1, 2)
     assert_equal_results(again, other)
@@ -365,7 +363,7 @@ def test_a_bar(monkeypatch, capsys):
 def test_workers_change_nothing():
     """Threads; `test_parallel.py` has processes."""
     grid = [{"alpha": [0.1, 1.0, 2.0]}, {"solver": ["lbfgs"]}, {"alpha": [-1]}]
-    options: dict[str, Any] = {"cv": 2, "scoring": "neg_log_loss"}
+    options = {"cv": 2, "scoring": "neg_log_loss"}
     other = make(grid, **options).fit(X, THREE)
     with joblib.parallel_config("threading"):
         mine = make(grid, n_jobs=2, **options).fit(X, THREE)
@@ -408,7 +406,7 @@ def test_an_interrupt_leaves_the_results_so_far():
     # All of them had taken the steps of the second epoch
     two = MLPClassifier(**{**SMALL, "max_iter": 2})
     other = GridSearchCV(two, grid[0], cv=2, scoring="neg_log_loss", refit=False).fit(X, THREE)
-    np.testing.assert_allclose(mine.cv_results_["mean_test_score"], other.cv_results_["mean_test_score"])
+    assert_allclose(mine.cv_results_["mean_test_score"], other.cv_results_["mean_test_score"])
     with pytest.raises(NotFittedError):
         mine.predict(X)
 
@@ -462,7 +460,7 @@ def fits(monkeypatch):
     return counts
 
 
-def check_resumes(path: Any, fits: Any, start: Any, calls: int = 1, every: int = 2, **given: Any) -> None:
+def check_resumes(path, fits, start, calls=1, every=2, **given):
     """A search that ends after a slice of settings and is resumed finds what one finds that is not interrupted."""
     whole = start().fit(X, THREE, checkpoint=f"{path}-whole", every=every, **given)
     fits.numbers.clear()
@@ -476,7 +474,7 @@ def check_resumes(path: Any, fits: Any, start: Any, calls: int = 1, every: int =
     assert_equal_results(resumed, whole, tolerance=0)
 
 
-SEARCHES: dict[str, tuple[Any, dict[str, Any]]] = {
+SEARCHES = {
     "plain": (lambda: make(TWO_ALPHAS, refit=False), {"every": 1}),
     "a dictionary": (
         lambda: make({"mlp__alpha": [0.1, 1.0]}, PIPELINE, cv=GroupKFold(2), scoring=score_twice, refit="a"),
@@ -504,7 +502,7 @@ SEARCHES: dict[str, tuple[Any, dict[str, Any]]] = {
 }
 
 
-def score_twice(estimator: Any, x: Any, y: Any) -> dict[str, Any]:
+def score_twice(estimator, x, y):
     return {"a": estimator.score(x, y), "b": np.float32(len(x))}
 
 
@@ -564,7 +562,7 @@ def written(tmp_path_factory):
     return path.read_bytes()
 
 
-OTHERS: list[tuple[dict[str, Any], dict[str, Any], str]] = [  # what is changed, and what the error says of it
+OTHERS = [  # what is changed, and what the error says of it
     ({"param_grid": {"alpha": [1e-4, 2.0, 10.0]}}, {}, "setting 1=alpha=1.0, but this one has alpha=2.0"),
     ({"param_grid": ONE_ALPHA}, {}, "number of settings=3, but this one has 1"),
     ({"estimator": MLPClassifier(**{**SMALL, "max_iter": 6})}, {}, "max_iter=3, but this one has 6"),
@@ -608,7 +606,7 @@ def test_steps_and_functions_are_compared(tmp_path, fits):
         resume(scorings[1])
 
 
-UNREPEATABLE: list[tuple[Any, dict[str, Any], str]] = [
+UNREPEATABLE = [
     (make(estimator=MLPClassifier(**{**SMALL, "random_state": None})), {}, "random_state to be a number"),
     (make({"random_state": [0, None]}), {}, "random_state to be a number"),
     (
@@ -710,7 +708,7 @@ class OnFewRows(Pipeline):
 )
 def test_other_estimators_are_fitted_one_by_one(estimator, name, y, tmp_path):
     ours, theirs = (kind(estimator, {name: [10.0]}, cv=2).fit(X, y) for kind in (MLPSearchCV, GridSearchCV))
-    np.testing.assert_array_equal(ours.cv_results_["mean_test_score"], theirs.cv_results_["mean_test_score"])
-    np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
+    assert_array_equal(ours.cv_results_["mean_test_score"], theirs.cv_results_["mean_test_score"])
+    assert_array_equal(ours.predict(X), theirs.predict(X))
     with pytest.raises(ValueError, match=r"^checkpoint= is for searches over .*; leave check"):
         clone(ours).fit(X, y, checkpoint=tmp_path / "file")
