@@ -23,7 +23,6 @@ from xpnet.data.source import Source
 from xpnet.errors import ArgumentError
 from xpnet.inference._intervals import Bars, combine_bars, examine, predict_targets
 from xpnet.inference._predict import predict
-from xpnet.value import Value
 
 
 def calibrate(bars: Bars, validation_data: Any, rows: Any = None) -> Calibration:
@@ -35,11 +34,8 @@ def calibrate(bars: Bars, validation_data: Any, rows: Any = None) -> Calibration
         rows = parse_rows("rows", rows, len(bars.values), n, "validation_data")
     if bars.value.model.task != "regression":
         return _find_temperature(bars, source, rows)
-    return _find_errors(bars, source) if rows is None else _find_errors_out_of_fold(bars, source, rows)
-
-
-def _find_errors(bars: Bars, source: Source) -> Calibration:
-    """Find the sorted errors of a regression."""
+    if rows is not None:
+        return _find_errors_out_of_fold(bars, source, rows)
     y, predicted = predict_targets(bars, source)
     return Calibration(_sort_errors(bars, y, predicted), len(y))
 
@@ -84,8 +80,8 @@ def _find_temperature(bars: Bars, source: Source, rows: Sequence[np.ndarray] | N
             f"calibrate needs probabilities that add up to 1, and the output activation is {model.sigmas[-1].name!r}; "
             'make a network with task="classification", whose output is softmax'
         )
-    values = [_without_output_activation(value) for value in bars.values]
-    y, members = examine(bars, source, lambda x: [predict(value, x) for value in values])
+    linear = model._replace(sigmas=(*model.sigmas[:-1], identity))  # its outputs keep all digits of weighted inputs
+    y, members = examine(bars, source, lambda x: [predict(value._replace(model=linear), x) for value in bars.values])
     y, members, unseen = _choose_examples(y, members, rows)
     logits = np.mean(members, axis=0, where=unseen[..., None])
     return Calibration(None, len(y), find_temperature(logits, y, model.task))
@@ -105,12 +101,6 @@ def _choose_examples(
         unseen[k, part] = True
     is_used = unseen.any(axis=0)
     return y[is_used], np.asarray(members, np.float64)[:, is_used], unseen[:, is_used]
-
-
-def _without_output_activation(value: Value) -> Value:
-    """Return a network whose outputs are the weighted inputs of the output layer, which keep all their digits."""
-    model = value.model._replace(sigmas=(*value.model.sigmas[:-1], identity))
-    return value._replace(model=model)
 
 
 def _refuse_infinite(predicted: np.ndarray) -> None:

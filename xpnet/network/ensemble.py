@@ -48,7 +48,8 @@ __all__ = [
     "join_networks",
 ]
 
-OF_DATA = inspect.signature(open_data).parameters
+# The arguments of a training that a plan has, and those that data have
+OF_PLAN, OF_DATA = {*inspect.signature(training.Plan).parameters}, {*inspect.signature(open_data).parameters}
 
 
 def takes_options_of_training(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -58,8 +59,8 @@ def takes_options_of_training(method: Callable[..., Any]) -> Callable[..., Any]:
     """
     signature = inspect.signature(method)
     listed = {name: parameter for name, parameter in signature.parameters.items() if name != "others"}
-    shared = {*training.Plan.__dataclass_fields__, *OF_DATA}.difference(listed)
-    others = [part for name, part in inspect.signature(Network.train).parameters.items() if name in shared]
+    of_network = inspect.signature(Network.train).parameters
+    others = [part for name, part in of_network.items() if name in (OF_PLAN | OF_DATA) - listed.keys()]
     signature = signature.replace(parameters=[*listed.values(), *others])
 
     @functools.wraps(method)
@@ -330,14 +331,13 @@ class Ensemble:
         file = training.parse_checkpoint(checkpoint, every, resume, kind="ensemble")
         starts = training.find_starts(networks, file, others["progress"])
         values = [start.value for start in starts]
-        of_plan = choose_options(others, training.Plan.__dataclass_fields__)
-        of_plan |= {"epochs": epochs, "batch_size": batch_size}
-        lrs, optimizers = (
-            training.one_for_each(name, value, members) for name, value in (("lr", lr), ("optimizer", optimizer))
-        )
+        of_plan, of_data = ({name: others[name] for name in others.keys() & names} for names in (OF_PLAN, OF_DATA))
+        lrs = training.one_for_each("lr", lr, members)
+        optimizers = training.one_for_each("optimizer", optimizer, members)
+        lists = training.copies_for_each(callbacks, members)
         plans = [
-            training.Plan(lr=rate, optimizer=optimizer, callbacks=watching, **of_plan)
-            for rate, optimizer, watching in zip(lrs, optimizers, training.copies_for_each(callbacks, members))
+            training.Plan(epochs=epochs, batch_size=batch_size, lr=rate, optimizer=own, callbacks=watching, **of_plan)
+            for rate, own, watching in zip(lrs, optimizers, lists)
         ]
         used = [plan.find_optimizer(value) for plan, value in zip(plans, values)]
         if any(one.update != used[0].update for one in used):
@@ -359,7 +359,7 @@ class Ensemble:
             validation_data=validation_data,
             test_data=test_data,
             epochs=plans[0].epochs,
-            **choose_options(others, OF_DATA),
+            **of_data,
         )
         if validation_split is None:
             parts = whole.part_for_each(rows, validation_rows, members)
@@ -685,11 +685,6 @@ def check_alike(networks: Sequence[Any]) -> None:
                 f"networks {k} and 0 have activations or costs of the same names that differ; give the same"
             )
     find_names([network.value for network in networks])
-
-
-def choose_options(options: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """Choose the options of these names."""
-    return {name: options[name] for name in names if name in options}
 
 
 def refuse_contradictions(rows: Any, validation_rows: Any, validation_split: Any) -> None:
