@@ -16,9 +16,9 @@ from xpnet.core.schedules import SCHEDULES
 from xpnet.errors import ArgumentError
 from xpnet.files import is_same_file
 from xpnet.pages import LESSONS
-from xpnet.tables import Recipe
 from xpnet.tables.columns import BINS
 from xpnet.tables.folds import TEST_SPLIT
+from xpnet.tables.recipe import Recipe
 from xpnet.value.structure import DTYPES, TASKS
 from xpnet.version import __version__
 

@@ -17,11 +17,11 @@ from xpnet.core.schedules import SCHEDULES, OneCycle, Schedule
 from xpnet.errors import ArgumentError
 from xpnet.network.ensemble import Ensemble
 from xpnet.network.network import Network
-from xpnet.tables import Recipe, hold_out
+from xpnet.tables import hold_out
 from xpnet.tables.columns import BINS, from_plain
 from xpnet.tables.folds import TEST_SPLIT, count_folds
 from xpnet.tables.reading import FILE_KINDS, describe_columns, is_table, read_table
-from xpnet.tables.recipe import LR, WEIGHT_DECAY, choose_epoch_metrics, make_schedule
+from xpnet.tables.recipe import LR, WEIGHT_DECAY, Recipe, choose_epoch_metrics, make_schedule
 from xpnet.tables.scores import score
 from xpnet.training import parse_metrics, parse_optimizer, parse_rate
 from xpnet.training.callback import Callback, Training

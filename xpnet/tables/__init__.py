@@ -12,9 +12,8 @@ if TYPE_CHECKING:
     from xpnet.tables._encoder import TableEncoder
     from xpnet.tables._models import TableClassifier, TableRegressor
     from xpnet.tables.folds import hold_out
-    from xpnet.tables.recipe import Recipe
 
-__all__ = ["Recipe", "TableClassifier", "TableEncoder", "TableRegressor", "hold_out"]
+__all__ = ["TableClassifier", "TableEncoder", "TableRegressor", "hold_out"]
 
 
 _import_name = import_lazily(
@@ -23,7 +22,6 @@ _import_name = import_lazily(
         "_encoder": ("TableEncoder",),
         "_models": ("TableClassifier", "TableRegressor"),
         "folds": ("hold_out",),
-        "recipe": ("Recipe",),
     },
 )
 

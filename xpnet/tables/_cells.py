@@ -242,10 +242,8 @@ def find_decimal(columns: Iterable[Cells]) -> str:
     ','
     """
     examples: dict[str, Cells] = {}
-    for cells in filter(lambda cells: cells.is_text, columns):
-        texts = _strip_units(cells)[1]
-        fitting = [decimal for decimal in PATTERNS if _fit(texts, decimal)]
-        if len(fitting) == 1:
+    for cells in columns:
+        if len(fitting := _find_fitting(cells)) == 1:
             examples.setdefault(fitting[0], cells)
     if len(examples) == 2:
         point, comma = (
@@ -296,9 +294,15 @@ def are_numbers(cells: Cells) -> bool:
     >>> are_numbers(Cells("X", "a", np.arange(3), ["1,5", "?", "2"])), are_numbers(Cells("X", "a", [0], ["b"]))
     (True, False)
     """
-    if cells.is_category:
-        return False
-    return cells.numbers is not None or (cells.is_text and any(_fit(_strip_units(cells)[1], mark) for mark in PATTERNS))
+    return bool(_find_fitting(cells)) or (cells.numbers is not None and not cells.is_category)
+
+
+def _find_fitting(cells: Cells) -> list[str]:
+    """Find the decimal marks with which all texts are numbers; none if they are categories."""
+    if cells.is_category or not cells.is_text:
+        return []
+    texts = _strip_units(cells)[1]
+    return [mark for mark in PATTERNS if all(not text or PATTERNS[mark].fullmatch(text) for text in texts)]
 
 
 def read_cells(cells: Cells, marks: Marks) -> Numbers | Dates | Cells:
@@ -388,10 +392,6 @@ def _strip_units(cells: Cells) -> tuple[str, list[str]]:
     if any(texts) and all(text.endswith("%") for text in filter(None, texts)):
         return "%", [text.removesuffix("%").strip() for text in texts]
     return "", texts
-
-
-def _fit(texts: Iterable[str], mark: str) -> bool:
-    return all(not text or PATTERNS[mark].fullmatch(text) for text in texts)
 
 
 def _parse_number(text: str, mark: str) -> float:
@@ -494,7 +494,8 @@ def _refuse_mixture(cells: Cells, texts: Sequence[str]) -> None:
 
 
 def _are_numbers(texts: Sequence[str], marks: Iterable[str] = tuple(PATTERNS)) -> np.ndarray:
-    return np.array([any(_fit([text.removesuffix("%").strip()], mark) for mark in marks) for text in texts])
+    texts = [text.removesuffix("%").strip() for text in texts]
+    return np.array([not text or any(PATTERNS[mark].fullmatch(text) for mark in marks) for text in texts])
 
 
 def _are_dates(texts: Sequence[str]) -> np.ndarray:

@@ -43,7 +43,7 @@ from xpnet.tables._cells import label
 from xpnet.tables._encoder import TableEncoder, check_table, encode_table, find_columns
 from xpnet.tables._outliers import warn_of_wrong_targets
 from xpnet.tables.columns import BINS, Encoded, name_inputs
-from xpnet.tables.folds import check_groups, make_folds, number_groups, predict_out_of_fold
+from xpnet.tables.folds import make_folds, number_groups, predict_out_of_fold
 from xpnet.tables.reading import Features, Targets
 from xpnet.tables.recipe import (
     Examples,
@@ -154,13 +154,13 @@ class BaseTableModel(TableParameters, BaseModel):
         targets = y if isinstance(y, Targets) else validate_targets(y, numeric=self._numeric)
         n = len(table)
         check_lengths("X", n, "y", len(targets))
-        weight, groups, rows = check_sample_weight(sample_weight, n), check_groups("X", n, groups), np.arange(n)
+        weight, rows = check_sample_weight(sample_weight, n), np.arange(n)
         if weight is not None and not weight.all():
             check_some_weight(float(weight.max()), "X")
             rows = np.flatnonzero(weight)
             table = table.iloc[rows] if hasattr(table, "iloc") else table[rows]
-            targets, weight, groups = targets[rows], weight[rows], None if groups is None else groups[rows]
-        groups = number_groups(groups)
+            targets, weight = targets[rows], weight[rows]
+        groups = number_groups("X", n, groups, rows)
         problem = self._learn(targets)
         labels = problem.labels
         if isinstance(targets, Targets):

@@ -477,7 +477,7 @@ def encode_columns(learnt: Iterable[Column], columns: Mapping[str, Cells], decim
     ArgumentError
         If a column does not hold what it held in training.
     """
-    used = [column for column in learnt if not isinstance(column, DroppedColumn)]
+    used = [column for column in learnt if column.inputs]
     unmarked = [column.name for column in used if isinstance(column, NumberColumn) and not column.decimal]
     marks = Marks(decimal or find_decimal(columns[name] for name in unmarked))
     n = columns[used[0].name].n_rows
@@ -498,7 +498,7 @@ def choose_input_dtype(columns: Iterable[Column]) -> str:
 
 def read_frame(learnt: Iterable[Column], frame: Any, table: str) -> dict[str, Cells]:
     """Read the cells that inputs are made of from a pandas DataFrame, by their names."""
-    used = [column for column in learnt if not isinstance(column, DroppedColumn)]
+    used = [column for column in learnt if column.inputs]
     present = [*frame.columns]
     if lacking := [column.name for column in used if column.name not in {*present}]:
         raise ArgumentError(

@@ -7,7 +7,7 @@ from typing import Any
 from xpnet._checks import show
 from xpnet.errors import ArgumentError
 from xpnet.network.network import Network
-from xpnet.tables.columns import Column, DroppedColumn, from_plain, name_inputs
+from xpnet.tables.columns import Column, from_plain, name_inputs
 
 __all__ = ["choose_columns", "find_columns", "find_labels"]
 
@@ -35,7 +35,7 @@ def choose_columns(net: Network, encoder: Any = None) -> tuple[Column, ...]:
     if encoder is False:
         return ()
     columns = find_columns(net) if encoder is None else _read_encoder(net, encoder)
-    columns = tuple(column for column in columns if not isinstance(column, DroppedColumn))
+    columns = tuple(column for column in columns if column.inputs)
     if any(not column.name for column in columns):
         raise ArgumentError(
             "the table has a column without a name, and inputs need names; give it one, and train again"

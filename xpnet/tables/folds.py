@@ -14,7 +14,6 @@ from xpnet.network.ensemble import Ensemble
 
 __all__ = [
     "TEST_SPLIT",
-    "check_groups",
     "choose_training_rows",
     "count_folds",
     "hold_out",
@@ -63,7 +62,7 @@ def make_folds(
     classes
         The class of each row; each fold then has its share of every class.
     groups
-        The group of each row, whole numbers; the rows of a group stay together.
+        The group of each row, whole numbers from 0; the rows of a group stay together.
 
     Examples
     --------
@@ -86,16 +85,15 @@ def _spread_groups(groups: Any, folds: int, rng: np.random.Generator) -> np.ndar
 
     Examples
     --------
-    >>> _spread_groups(np.array([7, 7, 7, 5, 5, 6]), 2, np.random.default_rng(0)).tolist()
+    >>> _spread_groups(np.array([2, 2, 2, 0, 0, 1]), 2, np.random.default_rng(0)).tolist()
     [0, 0, 0, 1, 1, 1]
     """
-    values, numbers, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    rows, fold_of_group = np.zeros(folds, np.intp), np.empty(len(values), np.intp)
-    order = rng.permutation(len(values))
+    sizes = np.bincount(groups)
+    rows, fold_of_group, order = np.zeros(folds, np.intp), np.empty(len(sizes), np.intp), rng.permutation(len(sizes))
     for group in order[np.argsort(-sizes[order], kind="stable")]:
         fold_of_group[group] = np.argmin(rows)
         rows[fold_of_group[group]] += sizes[group]
-    return fold_of_group[numbers]
+    return fold_of_group[groups]
 
 
 def choose_training_rows(folds: Sequence[np.ndarray], n: int, rng: np.random.Generator) -> list[np.ndarray]:
@@ -173,7 +171,7 @@ def hold_out(
     if y.dtype.kind not in "biuf":
         y = np.unique(y.astype(str), return_inverse=True)[1]
     n, rng = len(y), np.random.default_rng(count("seed", seed, least=0))
-    groups = number_groups(check_groups("y", n, groups))
+    groups = number_groups("y", n, groups)
     if last and groups is not None:
         raise ArgumentError("last=True holds out the last rows, and groups= whole groups; give one of them")
     n_held_out = max(1, round(fraction * n)) if fraction else 0
@@ -188,22 +186,15 @@ def hold_out(
     return np.flatnonzero(~test), np.flatnonzero(test)
 
 
-def check_groups(argument: str, n: int, groups: Any) -> np.ndarray | None:
-    """Check the groups of the n rows of an argument, numbers or texts; return texts, (n,)."""
+def number_groups(argument: str, n: int, groups: Any, rows: Any = slice(None)) -> np.ndarray | None:
+    """Number the groups of some rows from 0, as texts of those of all n rows of an argument; refuse a single one."""
     if groups is None:
         return None
     groups = np.asarray(to_host(groups))
     check_lengths(argument, n, "groups", len(groups))
     if groups.ndim != 1 or any(group is None or group != group for group in groups.tolist()):
         raise ArgumentError(f"groups has shape {groups.shape}, or lacks values; give one group for each row, ({n},)")
-    return np.array([str(group) for group in groups], object)
-
-
-def number_groups(groups: np.ndarray | None) -> np.ndarray | None:
-    """Number groups from 0, (n,); refuse a single one."""
-    if groups is None:
-        return None
-    names, numbers = np.unique(groups, return_inverse=True)
+    names, numbers = np.unique(np.array([str(group) for group in groups], object)[rows], return_inverse=True)
     if len(names) == 1:
         raise ArgumentError("groups has one group, and groups are left out as a whole; give two or more, or none")
     return numbers
@@ -228,7 +219,7 @@ def _draw_groups(groups: np.ndarray, n_held_out: int, rng: np.random.Generator) 
     >>> _draw_groups(np.array([0, 0, 0, 1, 1, 2]), 3, np.random.default_rng(0)).tolist()
     [False, False, False, True, True, True]
     """
-    _, codes, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    counts = np.bincount(groups)
     order, room = rng.permutation(len(counts)), n_held_out
     chosen = np.zeros(len(counts), bool)
     for group in order:
@@ -237,4 +228,4 @@ def _draw_groups(groups: np.ndarray, n_held_out: int, rng: np.random.Generator) 
             room -= int(counts[group])
     if not chosen.any():
         chosen[min(order, key=lambda group: counts[group])] = True
-    return chosen[codes]
+    return chosen[groups]
