@@ -41,6 +41,12 @@ def words(text: str) -> list[str]:
     return [word.strip() for word in re.split(r",(?![^(]*\))", text)]
 
 
+def activations(text: str) -> str | list[str]:
+    """Read a name, or names with commas between them."""
+    names = words(text)
+    return names[0] if len(names) == 1 else names
+
+
 def sizes(text: str) -> list[int]:
     """Read whole numbers with commas between them; nothing stands for no layer."""
     return [int(size) for size in text.split(",") if size]
@@ -104,7 +110,7 @@ TRAIN: dict[str, Options] = {
         ("--members", int, "N", f"number of networks for a table, whose predictions are averaged ({Recipe.members})"),
         ("--hidden", sizes, "SIZES", "units of each hidden layer, as in 30,20 (depends on data)"),
         ("--task", str, "TASK", f"{', '.join(TASKS)} (depends on data)"),
-        ("--activation", words, "NAMES", "activation of all hidden layers, or of each, as in relu,tanh (relu)"),
+        ("--activation", activations, "NAMES", "activation of all hidden layers, or of each, as in relu,tanh (relu)"),
         ("--output-activation", str, "NAME", "activation of the outputs (depends on task)"),
         ("--cost", str, "NAME", "cost function (depends on task)"),
         ("--dropout", rates, "RATES", "dropout rate of hidden layers; or of the inputs and each layer: 0.2,0.5 (0)"),
@@ -193,7 +199,7 @@ def _add_option(group: Any, option: tuple[Any, ...]) -> None:
     if not name.startswith("-"):
         group.add_argument(name, type=kind, metavar=metavar, help=text, nargs="?" if required == [False] else None)
     elif kind is bool:
-        group.add_argument(name, action="store_true", help=text)
+        group.add_argument(name, action="store_true", default=None, help=text)
     elif kind is list:
         group.add_argument(name, action="append", default=[], metavar=metavar, help=text)
     else:

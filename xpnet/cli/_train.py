@@ -2,7 +2,7 @@
 
 import argparse
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,10 +18,10 @@ from xpnet.errors import ArgumentError
 from xpnet.network.ensemble import Ensemble
 from xpnet.network.network import Network
 from xpnet.tables import hold_out
-from xpnet.tables.columns import BINS, from_plain
+from xpnet.tables.columns import from_plain
 from xpnet.tables.folds import TEST_SPLIT, count_folds
 from xpnet.tables.reading import FILE_KINDS, describe_columns, is_table, read_table
-from xpnet.tables.recipe import LR, WEIGHT_DECAY, Recipe, choose_epoch_metrics, make_schedule
+from xpnet.tables.recipe import LR, WEIGHT_DECAY, choose_epoch_metrics, make_schedule
 from xpnet.tables.scores import score
 from xpnet.training import parse_metrics, parse_optimizer, parse_rate
 from xpnet.training.callback import Callback, Training
@@ -32,7 +32,11 @@ MOMENTUM = 0.9
 FOR_TABLES = ("ignore", "categories", "bins", "test_group", "members")
 FOR_ROWS = ("target", "test_split", "test_last")  # for tables and .npy files, which do not hold rows for testing
 FOR_ARRAYS = ("validation_split", "log")
-OPTIONS_OF_NETWORKS = ("output_activation", "cost", "dropout", "dtype")
+# Options that are arguments of the same name, unless another one stands here
+OF_NETWORKS = ("activation", "output_activation", "cost", "dropout", "standardize", "dtype", "seed")
+OF_PLACES = ("backend", "device")
+OF_CHECKPOINTS = ("checkpoint", "every", "resume")
+OF_TABLES = {"members": "members", "hidden": "hidden_layer_sizes", "early_stopping": "patience", "bins": "bins"}
 
 
 class Defaults(NamedTuple):
@@ -88,34 +92,24 @@ def _train_table(options: argparse.Namespace) -> tuple[Ensemble, str]:
     _say(options, f"{table.name}: {len(y):,} examples, {describe_targets(y.y, len(y.labels))}", len(test))
     for line in table.describe_rows(y):
         _say(options, f"Rows: {line}")
-    recipe = Recipe()
-    members = recipe.members if options.members is None else options.members
-    network = {name: getattr(options, name) for name in OPTIONS_OF_NETWORKS}
-    network |= {"activation": _choose_activation(options), "seed": options.seed or 0}
     model = (TableClassifier if y.labels else TableRegressor)(
-        members,
-        hidden_layer_sizes=options.hidden,
-        patience=recipe.patience if options.early_stopping is None else options.early_stopping,
-        bins=BINS if options.bins is None else options.bins,
         progress=not options.quiet,
-        backend=options.backend,
-        device=options.device,
-        network=network | {"standardize": options.standardize or None},
+        network={"seed": 0, **_select(options, OF_NETWORKS)},
         training={
             **_choose_steps(options, "adamw", LR, WEIGHT_DECAY, make_schedule),
-            "epochs": options.epochs,
-            "batch_size": options.batch_size,
+            **_select(options, ("epochs", "batch_size", "metrics")),
             "class_weight": _number_weights(options.class_weight, y.labels),
-            "metrics": options.metrics or [],
             "callbacks": lambda k: [] if k else [_Announcement(options)],
         },
+        **{OF_TABLES[name]: value for name, value in _select(options, OF_TABLES).items()},
+        **_select(options, OF_PLACES),
     )
     left_out: dict[str, Any] = {"groups": None if groups is None else groups[train]}
     if options.test_last:  # so are the folds
-        parts = np.array_split(np.arange(len(train)), count_folds(len(train), members))
-        left_out = {"folds": [parts[-1 - k % len(parts)] for k in range(members)]}
+        parts = np.array_split(np.arange(len(train)), count_folds(len(train), model.members))
+        left_out = {"folds": [parts[-1 - k % len(parts)] for k in range(model.members)]}
     with _explain_interrupt(options):
-        model.fit(X[train], y[train], **left_out, **_choose_saving(options))
+        model.fit(X[train], y[train], **left_out, **_select(options, OF_CHECKPOINTS))
     if len(test):
         return model.ensemble_, f"Test {model.describe_scores(X[test], y[test])}"
     return model.ensemble_, f"Out-of-fold {model.describe_scores()}"
@@ -137,7 +131,7 @@ def _train_arrays(options: argparse.Namespace) -> tuple[Network, str]:
     metrics = choose_epoch_metrics(net.value.model, False, extra)
     steps = _choose_steps(options, "sgd", defaults.lr, defaults.weight_decay, OneCycle)
     if not needs_all_examples(steps["optimizer"]):
-        steps["batch_size"] = defaults.batch_size if options.batch_size is None else options.batch_size
+        steps["batch_size"] = defaults.batch_size
     stopping = [] if options.early_stopping is None else [EarlyStopping(options.early_stopping)]
     n, n_test = len(train[1]) + len(test[1]), len(test[1])
     is_watched = n_test or options.validation_split
@@ -146,15 +140,13 @@ def _train_arrays(options: argparse.Namespace) -> tuple[Network, str]:
     with _explain_interrupt(options, net):
         net.train(
             train,
-            defaults.epochs if options.epochs is None else options.epochs,
             test_data=test if n_test else None,
-            validation_split=options.validation_split,
             class_weight=_number_weights(options.class_weight, [str(k) for k in range(max(n_out, 2))]),
             callbacks=[*stopping, *([CSVLog(options.log)] if options.log else [])],
             progress=not options.quiet,
-            **steps,
+            **{"epochs": defaults.epochs, **steps, **_select(options, ("epochs", "batch_size", "validation_split"))},
             **{"metrics" if is_watched else "training_metrics": metrics},
-            **_choose_saving(options),
+            **_select(options, OF_CHECKPOINTS),
         )
     if n_test:
         return net, f"Test {score(net, test, extra)}"
@@ -163,43 +155,38 @@ def _train_arrays(options: argparse.Namespace) -> tuple[Network, str]:
 
 def _make_network(options: argparse.Namespace, x: Any, task: str, n_out: int) -> Network:
     """Make a network for inputs and a task; bytes are divided by 255 in it."""
-    settings = {name: getattr(options, name) for name in OPTIONS_OF_NETWORKS} | {"task": task}
+    settings: dict[str, Any] = {"task": task, "activation": "relu", "seed": 0, **_select(options, OF_NETWORKS)}
     if options.task is None and task == "classification":  # so that any output activation and cost can be given
-        settings |= {"task": None, "output_activation": options.output_activation or "softmax"}
-        settings["cost"] = options.cost or "cross_entropy"
+        settings = {"output_activation": "softmax", "cost": "cross_entropy", **settings, "task": None}
     if task == "regression" and options.cost:
         n_out *= parse_cost(options.cost).outputs_per_target
     hidden = DEFAULTS.get(options.data, Defaults()).hidden if options.hidden is None else options.hidden
     net = Network(
         [int(np.prod(x.shape[1:])), *hidden, n_out],
-        activation=_choose_activation(options),
-        standardize=options.standardize,
         scale=1 / 255 if x.dtype == np.uint8 and not options.standardize else None,
-        backend=options.backend,
-        device=options.device,
-        seed=options.seed or 0,
-        **{**settings, "dropout": options.dropout or 0.0, "dtype": options.dtype or "float32"},
+        **_select(options, OF_PLACES),
+        **settings,
     )
     if task == "regression":
         net.value.model.cost.require_point("the scores")
     return net
 
 
+def _select(options: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
+    """Return those of some options that are given."""
+    return {name: value for name in names if (value := getattr(options, name)) is not None}
+
+
 def _refuse(options: argparse.Namespace, names: Sequence[str], kind: str) -> None:
     """Refuse options that are for other data."""
     for name in names:
-        if getattr(options, name) not in (None, False, []):
+        if getattr(options, name) not in (None, []):
             raise ArgumentError(f"--{name.replace('_', '-')} is for {kind}, and {options.data} is not; leave it out")
 
 
 def _hold_out(options: argparse.Namespace, y: np.ndarray, groups: Any = None) -> tuple[np.ndarray, np.ndarray]:
     split = TEST_SPLIT if options.test_split is None else options.test_split
     return hold_out(y, split, groups=groups, last=options.test_last, seed=options.seed or 0)
-
-
-def _choose_activation(options: argparse.Namespace) -> Any:
-    names = options.activation or ["relu"]
-    return names[0] if len(names) == 1 else names
 
 
 def _choose_steps(
@@ -210,10 +197,8 @@ def _choose_steps(
     kind: Any = type(parse_optimizer("optimizer", name))
     if name != usual:
         lr, weight_decay = kind.default_lr, kind().weight_decay
-    settings = {"weight_decay": weight_decay if options.weight_decay is None else options.weight_decay}
-    if name == "sgd" or options.momentum is not None:
-        settings["momentum"] = MOMENTUM if options.momentum is None else options.momentum
-    optimizer = kind(**settings)
+    settings = {"weight_decay": weight_decay, **({"momentum": MOMENTUM} if name == "sgd" else {})}
+    optimizer = kind(**{**settings, **_select(options, ("weight_decay", "momentum"))})
     if needs_all_examples(optimizer) and options.lr is None and options.schedule is None:
         return {"optimizer": optimizer}
     if options.schedule is not None:
@@ -227,10 +212,6 @@ def _number_weights(weights: Any, labels: Sequence[str]) -> Any:
     if not isinstance(weights, dict):
         return weights
     return {look_up("class_weight", label, numbers): weight for label, weight in weights.items()}
-
-
-def _choose_saving(options: argparse.Namespace) -> dict[str, Any]:
-    return {"checkpoint": options.checkpoint, "every": options.every, "resume": options.resume}
 
 
 @contextmanager
