@@ -337,6 +337,7 @@ def test_remarks_on_rows_are_one_line(capsys, folder):
         ("train --schedule fast", "schedule='fast' is unknown"),
         ("train --optimizer adam --momentum 0.9", "momentum=0.9 is not an argument of Adam"),
         ("train --optimizer lm --schedule step", "is for other optimizers: LevenbergMarquardt uses all examples"),
+        ("train --optimizer lbfgs --batch-size 9", "batch_size=9 is for other optimizers: LBFGS uses all examples"),
         ("train --output-activation relu", "cost='cross_entropy' does not go with output_activation='relu'"),
         ("train --early-stopping 3", "monitor='validation_cost', which this training does not compute"),
         ("train --class-weight 12=2", "class_weight='12' is unknown; choose from '0', '1'"),
