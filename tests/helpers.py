@@ -234,6 +234,13 @@ def layers_of(net):
     return list(zip(host(net, net.w), host(net, net.b), strict=True))
 
 
+def assert_layers(net, layers, rtol, atol=0.0):
+    """The layers of a network are these but for rounding."""
+    for ours, theirs in zip(layers_of(net), layers, strict=True):
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(a, b, rtol=rtol, atol=atol)
+
+
 def on(backend, function, *arrays, dtype="float64"):
     """Evaluate a function of arrays on a backend, from NumPy to NumPy; JAX compiles it, as it does in a step."""
     with backend.scope(dtype):

@@ -99,3 +99,34 @@ def gradient(layers, activations, cost_name, x, y):
         if l:
             delta = jacobian(activations[l - 1], zs[l - 1]).T @ (layers[l][0].T @ delta)  # BP2
     return grads, cost(cost_name, activations[-1], a_s[-1], y)
+
+
+def draw(n, size, rng, sampling="shuffle"):
+    """The rows of each minibatch of an epoch."""
+    if sampling == "replacement":
+        return [*rng.integers(n, size=(max(1, n // size), min(n, size)), dtype=np.int32)]
+    order = rng.permutation(n)
+    return [order[start : start + size] for start in range(0, n, size)]
+
+
+def train(net, x, y, epochs, rates, weight=None):
+    """Layers after epochs of minibatches, and the cost of each: Σ w c / Σ w with each c before its minibatch's update.
+
+    The layers are those of a network to begin with; minibatches without weight are left out.
+    """
+    names, rates, costs = [*net.activation, net.output_activation], iter(rates), []
+    layers = [tuple(np.array(net.backend.to_numpy(part)) for part in layer) for layer in net.layers]
+    weight = np.ones(len(x)) if weight is None else weight
+    for minibatches in epochs:
+        cost = 0.0
+        for rows in minibatches:
+            rate, total = next(rates), weight[rows].sum()
+            each = [(weight[i], *gradient(layers, names, net.cost_name, x[i], y[i])) for i in rows]
+            cost += sum(w * c for w, _, c in each)
+            if total > 0:
+                layers = [
+                    tuple(p - rate * sum(w * g[l][part] for w, g, _ in each) / total for part, p in enumerate(layer))
+                    for l, layer in enumerate(layers)
+                ]
+        costs.append(cost / sum(weight[rows].sum() for rows in minibatches))
+    return layers, costs

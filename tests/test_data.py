@@ -9,7 +9,20 @@ from functools import partial
 
 import numpy as np
 import pytest
-from helpers import PLACES, Place, assert_same, installed, marked, refused, snapshot
+import reference
+from helpers import (
+    PLACES,
+    Items,
+    Place,
+    Stream,
+    assert_layers,
+    assert_same,
+    installed,
+    layers_of,
+    marked,
+    refused,
+    snapshot,
+)
 
 from xpnet import SGD, Ensemble, Network, OneCycle, check_gradients
 
@@ -165,38 +178,29 @@ def test_without_cache_a_data_set_is_read_again_each_epoch_to_the_same_weights(p
 # Iterables of batches
 
 
-class Stream:
-    """An iterable of batches, without a length, made anew each time; it counts its iterations."""
+class Counted(Stream):
+    """Batches of examples; it counts its iterations, and keeps what it has yielded."""
 
     def __init__(self, *sizes):
-        ends = list(itertools.accumulate(sizes))
-        self.slices = [slice(end - size, end) for end, size in zip(ends, sizes)]
-        self.iterations = 0
-        self.yielded = []
+        rows = np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
+        super().__init__(*((X[index], ONE_HOT[index]) for index in rows))
+        self.iterations, self.yielded = 0, []
 
     def __iter__(self):
         self.iterations += 1
-        for each in self.slices:
-            self.yielded.append(each)
-            yield X[each], ONE_HOT[each]
-
-
-def by_hand(order, place=HOST):
-    """Train on batches one by one."""
-    net = network(place)
-    for index in order:
-        net.minibatch_update((X[index], ONE_HOT[index]), 0.5)
-    return net
+        for k, batch in enumerate(self.batches):
+            self.yielded.append(k)
+            yield batch
 
 
 @pytest.mark.parametrize("sizes", [(4, 4, 3), (1, 2, 3, 5)])
 def test_an_iterable_of_batches_is_iterated_each_epoch(place, sizes):
-    stream = Stream(*sizes)
+    stream, twin = Counted(*sizes), network(place)
     net = trained(stream, place, epochs=3)
     assert stream.iterations == 3
-    for got, want in zip(snapshot(net)[0], snapshot(by_hand(3 * stream.slices, place))[0]):
-        for a, b in zip(got, want):
-            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    for batch in 3 * stream.batches:
+        twin.minibatch_update(batch, 0.5)
+    assert_layers(net, layers_of(twin), 1e-5, 1e-6)
 
 
 class Persistent:
@@ -251,17 +255,16 @@ def test_an_endless_generator_trains_by_steps():
 
 
 def test_with_steps_an_epoch_goes_on_where_the_last_one_stopped():
-    stream = Stream(4, 4, 3)
+    stream = Counted(4, 4, 3)
     trained(stream, steps=2, epochs=2)
-    a, b, c = stream.slices
-    assert stream.yielded == [a, b, c, a]
+    assert stream.yielded == [0, 1, 2, 0]
 
 
-class Once:
+class Once(Stream):
     """Batches that can be iterated over once."""
 
     def __init__(self):
-        self.batches = iter(Stream(4, 4, 3))
+        self.batches = iter(Counted(4, 4, 3))
 
     def __iter__(self):
         yield from self.batches
@@ -279,11 +282,11 @@ class Many:
 ONLY_ONCE = " is an iterator, which can be iterated over only once, .*DataLoader"
 # Arguments of `train`, what the error says, and how many epochs there are before it
 REFUSED = {
-    "iterator": (lambda: {"train_data": iter(Stream(4, 7))}, "train_data" + ONLY_ONCE, 0),
+    "iterator": (lambda: {"train_data": iter(Counted(4, 7))}, "train_data" + ONLY_ONCE, 0),
     "iterator to test on": (lambda: {"train_data": (X, LABELS), "test_data": iter([])}, "test_data" + ONLY_ONCE, 0),
     "exhausted": (lambda: {"train_data": Once()}, "train_data yielded no batch; an iterator .*DataLoader", 1),
     "exhausted steps": (lambda: {"train_data": Once(), "steps": 3}, "ended 3 batches before steps=3", 1),
-    "schedule": (lambda: {"train_data": Stream(4, 7), "lr": OneCycle(1.0)}, "needs the number of steps", 0),
+    "schedule": (lambda: {"train_data": Counted(4, 7), "lr": OneCycle(1.0)}, "needs the number of steps", 0),
     "many items": (lambda: {"train_data": Many()}, "train_data has 2,147,483,648 examples, and at most", 0),
     "many rows": (
         lambda: {"train_data": (np.broadcast_to(X[:1], (2**31, 4)), np.broadcast_to(LABELS[:1], (2**31,)))},
@@ -350,35 +353,12 @@ class Table:
         return len(self.x)
 
 
-class Items:
-    """A data set of rows."""
-
-    def __init__(self, columns):
-        self.columns = columns
-
-    def __len__(self):
-        return N
-
-    def __getitem__(self, i):
-        return Table(self.columns, X[i]), LABELS[i]
-
-
-class Loader:
-    """A batch that is a table."""
-
-    def __init__(self, columns):
-        self.columns = columns
-
-    def __iter__(self):
-        yield Table(self.columns), LABELS
-
-
 NAMES, SWAPPED = ("w", "x", "y", "z"), ("x", "w", "y", "z")
 SOURCES = {
     "table": lambda columns: (Table(columns), LABELS),
     "pairs": lambda columns: [(Table(columns, x), y) for x, y in zip(X, LABELS)],
-    "items": Items,
-    "batches": Loader,
+    "items": lambda columns: Items([Table(columns, x) for x in X], LABELS),
+    "batches": lambda columns: Stream((Table(columns), LABELS)),
 }
 SWAPPED_ERROR = re.escape(
     " has other columns than the network was trained on: column 0 is 'x' and was 'w', counted from 0; take them by "
@@ -396,7 +376,7 @@ INPUTS = {
 OF_A_NETWORK = {
     "backward": lambda net, columns: net.backward(Table(columns), LABELS),
     "minibatch": lambda net, columns: net.minibatch_update((Table(columns), LABELS), 0.1),
-    "read again": lambda net, columns: train(net, Items(columns), cache=False),
+    "read again": lambda net, columns: train(net, SOURCES["items"](columns), cache=False),
     "check": lambda net, columns: check_gradients(net, Table(columns), LABELS),
 }
 
@@ -629,46 +609,23 @@ def test_the_order_of_memory_changes_no_bit(place, input_dtype, standardize, ord
 SHAPES = [(9, 3), (10, 3), (11, 3), (5, 5), (5, 8), (1, 3), (4, 1)]  # n % b in {0, 1, b - 1}, b = n, b > n, n = 1
 
 
-def examples(n, seed=0):
-    rng = np.random.default_rng(seed)
-    return rng.standard_normal((n, 4)), np.eye(3)[rng.integers(3, size=n)]
-
-
-def draw(sampling, n, b, rng):
-    """The examples of the minibatches of an epoch."""
-    if sampling == "replacement":
-        return [*rng.integers(n, size=(n // min(n, b), min(n, b)), dtype=np.int32)]
-    order = rng.permutation(n)
-    return [order[start : start + b] for start in range(0, n, b)]
-
-
 @pytest.mark.parametrize("sampling", ["shuffle", "replacement"])
 @pytest.mark.parametrize(("n", "b"), SHAPES)
 def test_the_minibatches_of_a_seed_are_those_of_an_explicit_loop(place, n, b, sampling):
     """On every backend. The cost of an epoch is the mean over its examples, before the updates of their minibatches;
     a schedule sees every step, and how many there are."""
-    (x, y), seen, costs = examples(n), [], []
+    x, y, seen = np.random.default_rng(0).standard_normal((n, 4)), np.eye(3)[np.arange(n) % 3], []
     net = network(place, (4, 3), dtype="float64")
-    rng, (w, bias) = net.make_rng(), snapshot(net).layers[0]
+    rng = net.make_rng()
 
     def schedule(step, total):
         seen.append((step, total))
         return 0.7
 
-    for _ in range(3):
-        each = []
-        for index in draw(sampling, n, b, rng):
-            gw, gb = np.zeros_like(w), np.zeros_like(bias)
-            for i in index:
-                a = 1 / (1 + np.exp(-(w @ x[i] + bias[0])))
-                each.append(0.5 * float(((a - y[i]) ** 2).sum()))
-                delta = (a - y[i]) * a * (1 - a)
-                gw, gb = gw + np.outer(delta, x[i]) / len(index), gb + delta / len(index)
-            w, bias = w - 0.7 * gw, bias - 0.7 * gb
-        costs.append(np.mean(each))
+    epochs = [reference.draw(n, b, rng, sampling) for _ in range(3)]
+    layers, costs = reference.train(net, x, y, epochs, itertools.repeat(0.7))
     history = net.train((x, y), epochs=3, batch_size=b, lr=schedule, sampling=sampling, progress=False)
     np.testing.assert_allclose(history["cost"], costs, rtol=1e-12)
-    for mine, expected in zip(snapshot(net).layers[0], (w, bias), strict=True):
-        np.testing.assert_allclose(mine, expected, rtol=1e-12)
-    steps = 3 * len(draw(sampling, n, b, rng))
+    assert_layers(net, layers, 1e-12)
+    steps = sum(map(len, epochs))
     assert seen == [(0, steps), *((step, steps) for step in range(steps))]  # a look before anything is trained

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import host_cupy
 import numpy as np
 import pytest
-from helpers import NOT_INSTALLED, Stream, assert_same, snapshot
+from helpers import NOT_INSTALLED, Items, Stream, assert_same, snapshot
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -206,19 +206,6 @@ def cases():
 # Where data goes
 
 
-class Items:
-    """A map-style data set of four items, all of them alike."""
-
-    def __init__(self, x, y):
-        self.item = x, y
-
-    def __len__(self):
-        return 4
-
-    def __getitem__(self, i):
-        return self.item
-
-
 def changed(net, change):
     """Change a copy, and return its weights; check that an error leaves it as it was."""
     net, before = net.copy(), snapshot(net)
@@ -251,7 +238,7 @@ METHODS = {
     "train, x": ("^X of train_data ", lambda net, x: trained(net, (x, targets(net)))),
     "train, y": ("y of train_data ", lambda net, y: trained(net, (X, y))),
     "train, pairs": ("^[xX] of train_data ", lambda net, x: trained(net, [(x, targets(net)[0])] * 2)),
-    "train, items": ("^y of train_data ", lambda net, y: trained(net, Items(X[0], y))),
+    "train, items": ("^y of train_data ", lambda net, y: trained(net, Items([X[0]] * 4, [y] * 4))),
     "train, weights": ("^sample_weight ", lambda net, w: trained(net, (X, targets(net)), sample_weight=w)),
     "minibatch": (
         "^X of batch ",
@@ -545,13 +532,13 @@ class Stops(Items):
     """A data set that raises an error when it comes to its third item."""
 
     def __init__(self, error):
-        super().__init__(X[0], 1)
+        super().__init__(X, LABELS)
         self.error = error
 
     def __getitem__(self, i):
         if i == 2:
             raise self.error
-        return self.item
+        return super().__getitem__(i)
 
 
 class Short(Stream):
@@ -596,7 +583,7 @@ def test_what_is_no_source_is_refused(on_numpy):
             return -1
 
     message = r"^train_data is of type {}.*; give a tuple \(X, y\) of arrays, a sequence of"
-    data = {"memoryview": memoryview(X), "Negative": Negative(X[0], 1), "csr_array": REFUSED["sparse"][0]()}
+    data = {"memoryview": memoryview(X), "Negative": Negative(X, LABELS), "csr_array": REFUSED["sparse"][0]()}
     for kind, one in data.items():
         with pytest.raises(TypeError, match=message.format(kind)):
             trained(on_numpy, one)

@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
-from helpers import Items, Place, assert_same, snapshot
+from helpers import Items, Place, Stream, assert_same, snapshot
 from test_data import LABELS, Images, N
 
 from xpnet import ArgumentError, Network
@@ -49,22 +49,12 @@ def test_training_on_bytes_is_training_on_scaled_numbers(place, dtype):
 # Every source
 
 
-class Stream:
-    """An iterable of batches of several sizes."""
-
-    def __init__(self, x, y):
-        self.batches = [(x[part], y[part]) for part in np.split(np.arange(N), [3, 6, 8, 10])]
-
-    def __iter__(self):
-        return iter(self.batches)
-
-
 SOURCES = {
     "arrays": lambda x: (x, LABELS),
     "images": lambda x: (x.reshape(N, 1, 2, 2), LABELS),
     "pairs": lambda x: list(zip(x, LABELS.tolist())),
     "data set": lambda x: Items(x, LABELS.tolist()),
-    "batches": lambda x: Stream(x, LABELS),
+    "batches": lambda x: Stream(*((x[part], LABELS[part]) for part in np.split(np.arange(N), [3, 6, 8, 10]))),
 }
 
 

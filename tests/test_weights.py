@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 import reference
-from helpers import Batches, Items, assert_same, layers_of, refused, snapshot
+from helpers import Batches, Items, assert_layers, assert_same, layers_of, refused, snapshot
 
 from xpnet import (
     SGD,
@@ -46,32 +46,10 @@ def trained(net, data, **options):
 
 def assert_close(net, other, rtol=1e-10):
     """The same weights but for rounding."""
-    for got, want in zip(layers_of(net), layers_of(other), strict=True):
-        for a, b in zip(got, want, strict=True):
-            np.testing.assert_allclose(a, b, rtol=rtol, atol=1e-12)
+    assert_layers(net, layers_of(other), rtol, 1e-12)
 
 
 # The weighted mean
-
-
-def by_hand(net, rng, x, y, weight, b, lrs, epochs):
-    """Train by an explicit loop: layers, and costs of epochs, Σ w c / Σ w with each c before its minibatch's update."""
-    names, lrs = [*net.activation, net.output_activation], iter(lrs)
-    layers, costs = layers_of(net), []
-    for _ in range(epochs):
-        order, cost = rng.permutation(len(x)), 0.0
-        for start in range(0, len(x), b):
-            batch, lr = order[start : start + b], next(lrs)
-            each = [(weight[i], *reference.gradient(layers, names, net.cost_name, x[i], y[i])) for i in batch]
-            total = sum(w for w, _, _ in each)
-            cost += sum(w * c for w, _, c in each)
-            if total > 0:
-                layers = [
-                    tuple(p - lr * sum(w * g[l][part] for w, g, _ in each) / total for part, p in enumerate(layer))
-                    for l, layer in enumerate(layers)
-                ]
-        costs.append(cost / weight.sum())
-    return layers, costs
 
 
 @pytest.mark.parametrize(
@@ -90,11 +68,9 @@ def test_steps_and_costs_of_epochs_are_weighted_means(place, output, cost, first
     weight[copy.deepcopy(rng).permutation(N)[:5]] *= first
     weight *= scale
     lrs = [schedule(step, 6) for step in range(6)]
-    layers, costs = by_hand(net, rng, X, y, weight, 5, lrs, 2)
+    layers, costs = reference.train(net, X, y, [reference.draw(N, 5, rng) for _ in range(2)], lrs, weight)
     history = net.train((X, y), 2, 5, schedule, sample_weight=weight, progress=False)
-    for got, want in zip(layers_of(net), layers, strict=True):
-        for a, b in zip(got, want, strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-13)
+    assert_layers(net, layers, 1e-10, 1e-13)
     np.testing.assert_allclose(history["cost"], costs, rtol=1e-12)
     assert history["lr"] == [lrs[2], lrs[5]]
 
