@@ -258,6 +258,21 @@ def targets(output, rng, m=3, n=4):
     return rng.uniform(max(sigma.low, -2), min(sigma.high, 2), (m, n))
 
 
+class Steep:
+    """An activation of one's own, with a number in it."""
+
+    name = "steep"
+
+    def __init__(self, by):
+        self.by = by
+
+    def value(self, z, xp):
+        return self.by * z
+
+    def pullback(self, g, z, a, xp):
+        return self.by * g
+
+
 class Bent:
     """(√(z² + 1) − 1) / 2 + z; an activation of nothing but the two functions."""
 

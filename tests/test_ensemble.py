@@ -14,7 +14,7 @@ from weakref import ref
 import host_cupy
 import numpy as np
 import pytest
-from helpers import Batches, assert_same, snapshot
+from helpers import Batches, Items, Steep, Stream, assert_same, snapshot
 from test_scaling import FAR
 
 from xpnet import (
@@ -95,27 +95,6 @@ CASES = {
 }
 
 
-def train_both(case, place, dtype, **options):
-    """Train an ensemble, and each of its members alone."""
-    sizes, settings, kind, train = CASES[case]
-    settings = {**settings, **place._asdict(), "dtype": dtype}
-    train = {"epochs": 2, "batch_size": 8, "progress": False, **train, **options}
-    data = make_data(kind)
-    if train.get("sample_weight"):
-        train["sample_weight"] = np.random.default_rng(1).uniform(0.5, 2.0, 64)
-    ensemble = Ensemble(sizes, 3, seed=SEEDS, **settings)
-    histories = ensemble.train(data, **train)
-    alone = []
-    for k, seed in enumerate(SEEDS):
-        net = Network(sizes, seed=seed, **settings)
-        own = {
-            name: value[k] if name in ("lr", "optimizer") and isinstance(value, list) else value
-            for name, value in train.items()
-        }
-        alone.append((net, net.copy(), net.train(data, **own)))
-    return ensemble, histories, alone
-
-
 def assert_close(net, other, before, tolerance):
     """Weights agree, as far as they have changed; generators and steps of dropout are equal."""
     for x, y, start in zip(*(leaves(snapshot(one).layers) for one in (net, other, before))):
@@ -136,8 +115,17 @@ def recorded(monkeypatch):
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.usefixtures("recorded")
 def test_members_are_the_networks_that_each_would_be_alone(case, place):
-    ensemble, histories, alone = train_both(case, place, "float64")
-    for k, (net, before, history) in enumerate(alone):
+    sizes, settings, kind, train = CASES[case]
+    settings, data = {**settings, **place._asdict(), "dtype": "float64"}, make_data(kind)
+    train = {"epochs": 2, "batch_size": 8, "progress": False, **train}
+    if train.get("sample_weight"):
+        train["sample_weight"] = np.random.default_rng(1).uniform(0.5, 2.0, 64)
+    ensemble = Ensemble(sizes, 3, seed=SEEDS, **settings)
+    histories = ensemble.train(data, **train)
+    for k, seed in enumerate(SEEDS):
+        net = Network(sizes, seed=seed, **settings)
+        before = net.copy()
+        history = net.train(data, **{name: own[k] if isinstance(own, list) else own for name, own in train.items()})
         assert_close(ensemble[k], net, before, 1e-9)
         for name in ("epoch", "cost", "lr"):
             np.testing.assert_allclose(histories[k][name], history[name], rtol=1e-9)
@@ -307,32 +295,30 @@ def test_one_bar_shows_the_steps_of_all_members(monkeypatch, capsys):
 # Data sets that are read again, and batches
 
 
-class Loader:
+class Loader(Stream):
     """Batches of other sizes, which counts those that it gives."""
 
+    given = 0
+
     def __init__(self, data, sizes=(8, 8, 8, 5, 5, 20, 8)):
-        (self.x, self.y), self.ends = data, np.cumsum([0, *sizes])
-        self.given = 0
+        ends = np.cumsum([0, *sizes])
+        super().__init__(*(tuple(part[start:end] for part in data) for start, end in itertools.pairwise(ends)))
 
     def __iter__(self):
-        for start, end in zip(self.ends, self.ends[1:]):
+        for batch in self.batches:
             self.given += 1
-            yield self.x[start:end], self.y[start:end]
+            yield batch
 
 
-class Transformed:
+class Transformed(Items):
     """A data set that counts the items that it gives."""
 
-    def __init__(self, data):
-        self.x, self.y = data
-        self.given = 0
-
-    def __len__(self):
-        return len(self.y)
+    given = 0
 
     def __getitem__(self, i):
         self.given += 1
-        return np.tanh(self.x[i]), self.y[i]
+        x, y = super().__getitem__(i)
+        return np.tanh(x), y
 
 
 def endless(data):
@@ -378,8 +364,8 @@ def test_a_data_set_is_read_again_in_the_order_of_each_member(standardize, place
     settings = {"task": "classification", "standardize": standardize, "dtype": "float64"}
     ensemble = Ensemble([5, 4, 3], 3, seed=SEEDS, **settings, **place._asdict())
     options = {"epochs": 2, "batch_size": 8, "lr": 0.1, "cache": False}
-    pairs = train_members_alone(ensemble, lambda: Transformed(data), **options)
-    data_set = Transformed(data)
+    pairs = train_members_alone(ensemble, lambda: Transformed(*data), **options)
+    data_set = Transformed(*data)
     ensemble.train(data_set, progress=False, **options)
     for member, (net, before) in zip(ensemble, pairs):
         assert_close(member, net, before, 1e-9)
@@ -638,21 +624,6 @@ def test_scalings_that_some_members_lack_are_refused():
         Ensemble.of(plain).train(make_data("real"), 1, progress=False)
 
 
-class Bend:
-    """An activation of a user's own, of one name for every slope."""
-
-    name = "bend"
-
-    def __init__(self, slope):
-        self.slope = slope
-
-    def value(self, z, xp):
-        return self.slope * z
-
-    def pullback(self, g, z, a, xp):
-        return self.slope * g
-
-
 def alike(*networks):
     return lambda: Ensemble.of(networks)
 
@@ -670,7 +641,7 @@ REFUSED = [
     (alike(Network([2, 1]), Network([3, 1])), "sizes=[3, 1]", "must have the same"),
     (alike(Network([2, 2, 1], dropout=0.1), Network([2, 2, 1])), "dropout=[0.0, 0.0]", "in the same layers"),
     (alike(Network([2, 2, 1]), Network([2, 2, 1], activation="tanh")), "activation=['tanh']", "must have the same"),
-    (alike(*[Network([2, 2, 1], activation=Bend(slope)) for slope in (1, 2)]), "networks 1 and 0", "give the same"),
+    (alike(*[Network([2, 2, 1], activation=Steep(slope)) for slope in (1, 2)]), "networks 1 and 0", "give the same"),
     (lambda: Ensemble.of(5), "networks=5", "as in [net, net.copy()]"),
     (lambda: Ensemble([2, 1], 2)[2], "there is no member 2", "the ensemble has 2"),
     (lambda: Ensemble([2, 1], 2)[:1], "not by slice", "Ensemble.of([...])"),

@@ -3,7 +3,7 @@ import dataclasses
 import array_api_strict
 import numpy as np
 import pytest
-from helpers import assert_same, host, layers_of, make, snapshot
+from helpers import Steep, assert_same, host, layers_of, make, snapshot
 from numpy.random import PCG64
 
 from xpnet import SGD, Adam, ArgumentError, Callback, Ensemble, Network
@@ -154,21 +154,6 @@ def test_a_network_goes_back_to_an_earlier_value(place, dtype):
     assert len(net.history) == 0
     assert net.train(DATA, epochs=2, batch_size=4, lr=0.01, progress=False)["cost"] == history["cost"]
     assert net.fingerprint() == trained
-
-
-class Steep:
-    """An activation of one's own, with a number in it."""
-
-    name = "steep"
-
-    def __init__(self, by):
-        self.by = by
-
-    def value(self, z, xp):
-        return self.by * z
-
-    def pullback(self, g, z, a, xp):
-        return self.by * g
 
 
 REGRESSION = {"activation": "tanh", "task": "regression", "dropout": 0.1, "dtype": "float64", "seed": 0}

@@ -468,14 +468,12 @@ class Ensemble:
     @property
     def calibration(self) -> np.ndarray | None:
         """The sorted errors that `calibrate` found; None before, and after further training of a member."""
-        calibration = self._calibration
-        return None if calibration is None else calibration.errors
+        return self._bars.errors
 
     @property
     def temperature(self) -> float | None:
         """The temperature for classes that `calibrate` found; None before, and after further training of a member."""
-        calibration = self._calibration
-        return None if calibration is None else calibration.temperature
+        return self.values[0].temperature
 
     @property
     def _calibration(self) -> Calibration | None:

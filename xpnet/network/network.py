@@ -761,8 +761,7 @@ class Network:
 
         They are distances from the prediction in standard deviations, or differences from each quantile.
         """
-        calibration = self._value.calibration
-        return None if calibration is None else calibration.errors
+        return self._bars.errors
 
     @property
     def temperature(self) -> float | None:
