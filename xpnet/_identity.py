@@ -66,9 +66,11 @@ def is_fixed(value: Any) -> bool:
     >>> is_fixed((sigmoid, relu)), is_fixed((sigmoid, math.tanh))
     (True, False)
     """
+    if type(value) in PLAIN:
+        return True
     if isinstance(value, functools.partial):
         value = (value.func, *value.args, *value.keywords.values())
-    if type(value) not in (*PLAIN, tuple) and not is_ours(value):
+    if type(value) is not tuple and not is_ours(value):
         return False
     if isinstance(value, tuple):
         return all(map(is_fixed, value))

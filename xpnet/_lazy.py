@@ -1,6 +1,7 @@
 """Names that a package hands on, imported when they are first used."""
 
 import importlib
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,8 +15,10 @@ def import_lazily(package: str, names_in: Mapping[str, Sequence[str]]) -> Callab
     module_of = {name: module for module, names in names_in.items() for name in names}
 
     def import_name(name: str) -> Any:
-        if name in module_of:
-            return getattr(importlib.import_module(f".{module_of[name]}", package), name)
-        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        if name not in module_of:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        found = getattr(importlib.import_module(f".{module_of[name]}", package), name)
+        setattr(sys.modules[package], name, found)  # where Python finds it the next time
+        return found
 
     return import_name
