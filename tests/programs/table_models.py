@@ -360,13 +360,21 @@ def table_folds(world: World, r: random.Random) -> None:
         check_leakage(model, case, folds, r)
 
 
+def weigh_classes(case: Case) -> np.ndarray:
+    """The weight of each class, by which predictions are chosen."""
+    counts = np.unique(case.y, return_counts=True)[1]
+    is_balanced = case.settings["class_weight"] == "balanced"
+    return len(case.y) / (len(counts) * counts) if is_balanced else np.ones(len(counts))
+
+
 def check_scores(model: Any, case: Case) -> None:
     """Check the scores out of fold against those of scikit-learn."""
     out_of_fold = get_out_of_fold(model).reshape(len(case.y), -1)
     rows = np.isfinite(out_of_fold).all(axis=1)
     y, predicted, text = case.y[rows], out_of_fold[rows], str(model.describe_scores())
     if case.is_classifier:
-        score = f"accuracy: {accuracy_score(y, model.classes_[predicted.argmax(axis=1)]):.2%} ("
+        best = (predicted * weigh_classes(case)).argmax(axis=1)
+        score = f"accuracy: {accuracy_score(y, model.classes_[best]):.2%} ("
     elif case.y.ndim == 1:
         score = f"R2: {r2_score(y, predicted):.4f}, mean absolute error: "
     else:
@@ -459,9 +467,8 @@ def table_outputs(world: World, r: random.Random) -> None:
     if case.is_classifier:
         p = model.predict_proba(table)
         assert_close(p.sum(axis=1), np.ones(len(table)), 1e-5, "the sum of probabilities")
-        classes, counts = np.unique(case.y, return_counts=True)
-        weight = len(case.y) / (len(classes) * counts) if case.settings["class_weight"] == "balanced" else 1.0
-        if not np.array_equal(model.classes_, classes) or not np.array_equal(mean, classes[(p * weight).argmax(1)]):
+        best = (p * weigh_classes(case)).argmax(axis=1)
+        if not np.array_equal(model.classes_, np.unique(case.y)) or not np.array_equal(mean, model.classes_[best]):
             raise Failure("the predicted class does not have the largest product of weight and probability")
         return
     members = np.stack([to_host(member.predict(model.encoder_.transform(table))) for member in model.ensemble_])
