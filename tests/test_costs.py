@@ -56,12 +56,6 @@ def test_poisson_of_counts_is_exact_where_the_mean_underflows(backend, dtype):
     np.testing.assert_allclose(on(backend, pair.delta, z, a, y, dtype=dtype), [[-3, 0], [0, math.exp(2)]], rtol=1e-6)
 
 
-@pytest.mark.parametrize("delta", [-1.0, 0.0, math.inf, math.nan, "1", [1.0]])
-def test_a_delta_out_of_range_is_refused(delta):
-    with pytest.raises(ArgumentError, match=re.escape(f"delta={delta!r} must be a finite number above 0")):
-        make_huber(delta)
-
-
 @pytest.mark.on("jax")
 def test_a_numpy_delta_keeps_the_dtype_of_the_network(backend):
     a, y = np.ones((2, 3), np.float32), np.zeros((2, 3), np.float32)

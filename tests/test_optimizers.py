@@ -2,7 +2,7 @@ import math
 import re
 from dataclasses import replace
 from decimal import Decimal
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import pytest
@@ -16,15 +16,20 @@ from xpnet import (
     AdamW,
     ArgumentError,
     Clip,
+    Constant,
     Cosine,
     Exponential,
+    InverseScaling,
     LevenbergMarquardt,
     MaxNorm,
     Network,
+    OneCycle,
     RMSProp,
     Step,
 )
+from xpnet.core.activations import make_elu, make_leaky_relu
 from xpnet.core.arrays import leaves
+from xpnet.core.costs import make_huber
 from xpnet.core.optimizers import AdamHat
 
 # test_trainings.py compares each of them on other libraries with NumPy
@@ -258,40 +263,78 @@ def test_an_optimizer_of_ones_own_says_what_it_needs():
         nets[0].train((x, y), epochs=1, optimizer=Demanding(), progress=False)
 
 
+AT_LEAST_0, ABOVE_0, FRACTION = (
+    "must be a finite number of at least 0",
+    "must be a finite number above 0",
+    "must be in [0, 1)",
+)
+# What errors say of an argument of each; they begin with its name and its value
+OUT_OF_RANGE = {
+    SGD: [
+        f"momentum=1.0 {FRACTION}; 0 turns it off",
+        f"momentum='0.9' {FRACTION}",
+        f"weight_decay=-1.0 {AT_LEAST_0}; 0 turns it off",
+        "nesterov=1 must be True or False",
+        "nesterov=True needs momentum; give momentum=0.9, say",
+    ],
+    RMSProp: [
+        f"rho=1.0 {FRACTION}; 0.99 is usual",
+        f"epsilon=0 {ABOVE_0}; 1e-8 is usual",
+        f"weight_decay=nan {AT_LEAST_0}",
+    ],
+    Adam: [f"beta1=1.0 {FRACTION}; 0.9 is usual", f"beta2=-0.5 {FRACTION}; 0.999 is usual", f"epsilon=inf {ABOVE_0}"],
+    AdamW: [f"weight_decay=-0.1 {AT_LEAST_0}"],
+    partial(L1, SGD()): [f"strength=0.0 {ABOVE_0}; leave L1 out to turn it off"],
+    partial(Clip, SGD()): [f"norm=inf {ABOVE_0}; leave Clip out"],
+    partial(MaxNorm, SGD()): [f"norm=[1] {ABOVE_0}; leave MaxNorm out"],
+    partial(L1, strength=0.1): ["optimizer=1.0 is not an optimizer; give one, as in L1(SGD(), 1.0)"],
+    LBFGS: [f"weight_decay=-1.0 {AT_LEAST_0}", "history=0 must be a whole number of at least 1"],
+    LevenbergMarquardt: [
+        f"weight_decay=-1.0 {AT_LEAST_0}",
+        f"damping=0.0 {ABOVE_0}; 1e-3 is usual",
+        "bayesian=1 must be True or False",
+    ],
+    partial(LevenbergMarquardt, weight_decay=0.1): [
+        "bayesian=True finds the weight decay, and contradicts weight_decay=0.1; give one"
+    ],
+    Constant: [f"lr=nan {AT_LEAST_0}"],
+    Step: [f"lr=-1.0 {AT_LEAST_0}"],
+    partial(Step, 1.0): [
+        f"factor=-0.1 {AT_LEAST_0}; 0.1 is usual",
+        "at=0.5 must be a tuple of fractions of all steps, as in (0.5, 0.75)",
+    ],
+    partial(Exponential, final=0.1): [f"lr=0.0 {ABOVE_0}"],
+    partial(Exponential, 0.1): [f"final=0.0 {ABOVE_0}"],
+    InverseScaling: [f"lr=inf {AT_LEAST_0}"],
+    partial(InverseScaling, 0.1): [f"power=-1.0 {AT_LEAST_0}; 0.5 is usual"],
+    Cosine: [f"peak='0.1' {AT_LEAST_0}"],
+    partial(Cosine, 0.1): [f"warmup=1.0 {FRACTION}; it is a fraction of all steps", f"final=-0.1 {AT_LEAST_0}"],
+    OneCycle: [f"peak=None {AT_LEAST_0}"],
+    partial(OneCycle, 0.1): [f"warmup=-0.1 {FRACTION}"],
+    make_leaky_relu: [f"slope=1.0 {FRACTION}; 0.01 is usual", f"slope=[0.1] {FRACTION}"],
+    make_elu: [f"alpha=-1.0 {AT_LEAST_0}; 1 is usual", f"scale=0.0 {ABOVE_0}; 1 is usual"],
+    make_huber: [f"delta={delta} {ABOVE_0}" for delta in ("-1.0", "0.0", "inf", "nan", "'1'", "[1.0]")],
+}
+
+
+@pytest.mark.parametrize(("create", "message"), [(kind, each) for kind, own in OUT_OF_RANGE.items() for each in own])
+def test_numbers_out_of_range_are_refused(create, message):
+    """Of optimizers, schedules, activations and costs."""
+    name, value = message.partition(" ")[0].split("=")
+    with pytest.raises(ArgumentError, match="^" + re.escape(message)):
+        create(**{name: eval(value, vars(math))})
+
+
 @pytest.mark.parametrize(
     ("create", "message"),
     [
-        (lambda: SGD(momentum=1.0), "momentum=1.0 must be in [0, 1); 0 turns it off"),
-        (lambda: SGD(momentum="0.9"), "momentum='0.9' must be in [0, 1)"),
-        (lambda: SGD(weight_decay=-1.0), "weight_decay=-1.0 must be a finite number of at least 0; 0 turns it off"),
-        (lambda: SGD(nesterov=1, momentum=0.9), "nesterov=1 must be True or False"),
-        (lambda: SGD(nesterov=True), "nesterov=True needs momentum; give momentum=0.9, say"),
-        (lambda: RMSProp(rho=1.0), "rho=1.0 must be in [0, 1); 0.99 is usual"),
-        (lambda: RMSProp(epsilon=0), "epsilon=0 must be a finite number above 0; 1e-8 is usual"),
-        (lambda: RMSProp(weight_decay=math.nan), "weight_decay=nan must be a finite number of at least 0"),
-        (lambda: Adam(beta1=1.0), "beta1=1.0 must be in [0, 1); 0.9 is usual"),
-        (lambda: Adam(beta2=-0.5), "beta2=-0.5 must be in [0, 1); 0.999 is usual"),
-        (lambda: Adam(epsilon=math.inf), "epsilon=inf must be a finite number above 0"),
-        (lambda: AdamW(weight_decay=-0.1), "weight_decay=-0.1 must be a finite number of at least 0"),
-        (lambda: L1(SGD(), 0.0), "strength=0.0 must be a finite number above 0; leave L1 out to turn it off"),
-        (lambda: Clip(SGD(), math.inf), "norm=inf must be a finite number above 0; leave Clip out"),
-        (lambda: MaxNorm(SGD(), [1, 2]), "norm=[1, 2] must be a finite number above 0; leave MaxNorm out"),
+        (lambda: Step(1.0, at=(30, 60)), "at=30 must be in [0, 1); each is a fraction of all steps"),
         (lambda: L1(SGD, 0.1), "SGD'> is not an optimizer; give one, as in L1(SGD(), 1.0)"),
-        (lambda: Clip(1.0, SGD()), "optimizer=1.0 is not an optimizer; give one, as in Clip(SGD(), 1.0)"),
         (lambda: Clip(LBFGS(), 1.0), "cannot be wrapped in Clip"),
         (lambda: MaxNorm(LevenbergMarquardt(), 1.0), "cannot be wrapped in MaxNorm"),
-        (lambda: LBFGS(weight_decay=-1.0), "weight_decay=-1.0 must be a finite number of at least 0"),
-        (lambda: LBFGS(history=0), "history=0 must be a whole number of at least 1"),
-        (lambda: LevenbergMarquardt(weight_decay=-1.0), "weight_decay=-1.0 must be a finite number of at least 0"),
-        (lambda: LevenbergMarquardt(damping=0.0), "damping=0.0 must be a finite number above 0; 1e-3 is usual"),
-        (lambda: LevenbergMarquardt(bayesian=1), "bayesian=1 must be True or False"),
-        (
-            lambda: LevenbergMarquardt(bayesian=True, weight_decay=0.1),
-            "bayesian=True finds the weight decay, and contradicts weight_decay=0.1; give one",
-        ),
     ],
 )
-def test_numbers_out_of_range_are_refused(create, message):
+def test_what_does_not_go_together_is_refused(create, message):
     with pytest.raises(ArgumentError, match=re.escape(message)):
         create()
 
