@@ -241,6 +241,26 @@ def assert_layers(net, layers, rtol, atol=0.0):
             np.testing.assert_allclose(a, b, rtol=rtol, atol=atol)
 
 
+def flatten(net):
+    """Weights and biases as one vector, in the order of `layers`."""
+    return np.concatenate([part.ravel() for layer in layers_of(net) for part in layer])
+
+
+def with_parameters(net, parameters):
+    """A copy of a network with other weights and biases, in the order of `flatten`."""
+    parts, other = [part for layer in layers_of(net) for part in layer], net.copy()
+    each = np.split(parameters, np.cumsum([part.size for part in parts])[:-1])
+    arrays = [new.reshape(part.shape) for new, part in zip(each, parts, strict=True)]
+    other.layers = list(zip(arrays[::2], arrays[1::2], strict=True))
+    return other
+
+
+def tanh_network(sizes, seed=0, **options):
+    """A network for a regression in float64."""
+    settings = {"activation": "tanh", "task": "regression", "dtype": "float64"}
+    return Network(list(sizes), seed=seed, **{**settings, **options})
+
+
 def on(backend, function, *arrays, dtype="float64"):
     """Evaluate a function of arrays on a backend, from NumPy to NumPy; JAX compiles it, as it does in a step."""
     with backend.scope(dtype):

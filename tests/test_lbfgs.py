@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from helpers import assert_same, snapshot
+from helpers import Stream, assert_same, flatten, layers_of, snapshot, tanh_network, with_parameters
 from sklearn.linear_model import LogisticRegression
 
 from xpnet import (
@@ -30,28 +30,8 @@ SCALES = [(a, b) for a in (0.01, 1.0, 30.0) for b in (1e-4, 1.0, 1e3, 1e6)]
 TRAIN = {"optimizer": LBFGS(), "progress": False}
 
 
-class Stream:
-    def __iter__(self):
-        return iter([(X, Y)])
-
-
 def make(sizes=(3, 8, 2), seed=0, **options):
-    return Network(list(sizes), seed=seed, **{**OPTIONS, **options})
-
-
-def layers_of(net):
-    return [tuple(np.asarray(net.backend.to_numpy(part)) for part in layer) for layer in net.value.layers]
-
-
-def flatten(layers):
-    return np.concatenate([np.ravel(part) for layer in layers for part in layer])
-
-
-def measure(net, layers, data):
-    """The cost and its gradient at some weights, which the network keeps."""
-    other = net.copy()
-    other.layers = layers
-    return other.cost(data), flatten(other.backward(*data))
+    return tanh_network(sizes, seed, **options)
 
 
 # Directions and lines
@@ -113,21 +93,18 @@ def minimize_by_scipy(net, data, **options):
     """Minimize the cost of a network by L-BFGS-B, and list the costs after its iterations."""
     from scipy.optimize import minimize
 
-    shapes, costs = [(w.shape, np.shape(b)) for w, b in net.layers], []
+    costs = []
 
     def objective(parameters):
-        layers, start = [], 0
-        for shape, width in shapes:
-            middle, end = start + np.prod(shape), start + np.prod(shape) + np.prod(width)
-            layers.append((parameters[start:middle].reshape(shape), parameters[middle:end]))
-            start = end
-        return measure(net, layers, data)
+        other = with_parameters(net, parameters)
+        layers = other.backward(*data)
+        return other.cost(data), np.concatenate([np.ravel(part) for layer in layers for part in layer])
 
     def keep(intermediate_result):
         costs.append(intermediate_result.fun)
 
     options = {"maxiter": 10**6, "ftol": 0.0, "gtol": 0.0, **options}
-    return minimize(objective, flatten(net.layers), method="L-BFGS-B", jac=True, options=options, callback=keep), costs
+    return minimize(objective, flatten(net), method="L-BFGS-B", jac=True, options=options, callback=keep), costs
 
 
 @pytest.mark.parametrize("scales", SCALES, ids=str)
@@ -174,7 +151,7 @@ def test_members_are_trained_as_if_alone(place, dtype):
     rtol = 1e-9 if dtype == "float64" else 1e-3
     for net, member in zip(alone, ensemble, strict=True):
         net.train((X, Y), **train)
-        np.testing.assert_allclose(flatten(layers_of(net)), flatten(layers_of(member)), rtol=rtol, atol=rtol)
+        np.testing.assert_allclose(flatten(net), flatten(member), rtol=rtol, atol=rtol)
 
 
 def test_weights_count_as_copies_of_their_examples():
@@ -182,7 +159,7 @@ def test_weights_count_as_copies_of_their_examples():
     nets = make(), make()
     nets[0].train((X, Y), epochs=20, sample_weight=counts, **TRAIN)
     nets[1].train((np.repeat(X, counts, axis=0), np.repeat(Y, counts, axis=0)), epochs=20, **TRAIN)
-    np.testing.assert_allclose(*[flatten(net.layers) for net in nets], rtol=1e-7)
+    np.testing.assert_allclose(*[flatten(net) for net in nets], rtol=1e-7)
 
 
 @pytest.mark.parametrize("weight", [None, np.arange(60) % 3, np.arange(60) < 45], ids=["none", "some", "no last part"])
@@ -198,7 +175,7 @@ def test_parts_of_the_examples_add_up(monkeypatch, weight):
     np.testing.assert_allclose(parts.train((X, Y), **train)["cost"], costs, rtol=1e-9)
     ensemble.train((X, Y), **train)
     for net, other in ((parts, whole), *zip(ensemble, members, strict=True)):
-        np.testing.assert_allclose(flatten(layers_of(net)), flatten(layers_of(other)), rtol=1e-7)
+        np.testing.assert_allclose(flatten(net), flatten(other), rtol=1e-7)
 
 
 def test_every_training_begins_anew():
@@ -208,7 +185,7 @@ def test_every_training_begins_anew():
     nets[1].layers = nets[0].layers
     for net in nets:
         net.train((X[:30], 5 * Y[:30]), epochs=9, **TRAIN)
-    np.testing.assert_allclose(*[flatten(net.layers) for net in nets], rtol=1e-9)
+    np.testing.assert_allclose(*[flatten(net) for net in nets], rtol=1e-9)
 
 
 @pytest.mark.parametrize("optimizer", [LBFGS(), LevenbergMarquardt(weight_decay=1e-3)], ids=["lbfgs", "lm"])
@@ -283,7 +260,7 @@ def test_estimators_have_it_with_all_that_epochs_bring():
             {"validation_data": (X, Y), "callbacks": [ReduceLROnPlateau()]},
             "ReduceLROnPlateau is for other optimizers",
         ),
-        ({}, {"train_data": Stream(), "steps": 1}, "give train_data as arrays"),
+        ({}, {"train_data": Stream((X, Y)), "steps": 1}, "give train_data as arrays"),
     ],
     ids=["dropout", "lr", "batch_size", "sampling", "plateau", "stream"],
 )

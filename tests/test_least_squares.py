@@ -7,10 +7,10 @@ from contextlib import nullcontext
 import host_cupy
 import numpy as np
 import pytest
-from helpers import assert_same, snapshot
+from helpers import assert_same, flatten, layers_of, snapshot, tanh_network, with_parameters
 from sklearn.exceptions import ConvergenceWarning
 
-from xpnet import LBFGS, ArgumentError, Ensemble, LevenbergMarquardt, Network
+from xpnet import LBFGS, ArgumentError, Ensemble, LevenbergMarquardt
 from xpnet.costs import make_huber
 from xpnet.estimators import MLPRegressor, MLPSearchCV
 
@@ -23,31 +23,12 @@ TRAIN = {"optimizer": LevenbergMarquardt(), "progress": False}
 
 
 def make(sizes=(2, 4, 2), seed=0, **options):
-    return Network(list(sizes), seed=seed, **{**OPTIONS, **options})
-
-
-def to_host(net, part):
-    return np.asarray(net.backend.to_numpy(part))
-
-
-def host(net, nest):
-    return [to_host(net, part) for layer in nest for part in layer]
+    return tanh_network(sizes, seed, **options)
 
 
 def flat_outputs(net, parameters):
-    """Outputs (m, n_out) for a flat vector of weights and biases, in the order of `layers`."""
-    layers, start = [], 0
-    for w, b in net.layers:
-        end = start + w.size
-        layers.append((parameters[start:end].reshape(w.shape), parameters[end : end + b.size]))
-        start = end + b.size
-    copy = net.copy()
-    copy.layers = layers
-    return copy.forward(X)
-
-
-def flatten(net):
-    return np.concatenate([np.asarray(part).ravel() for layer in net.layers for part in layer])
+    """Outputs (m, n_out) for a flat vector of weights and biases."""
+    return with_parameters(net, parameters).forward(X)
 
 
 def test_it_finds_the_minimum_that_scipy_finds():
@@ -105,10 +86,11 @@ def measure_slope(cost, epochs, **place):
     costs = net.train((X, y), epochs, optimizer=LevenbergMarquardt(weight_decay=1e-2), progress=False)["cost"]
     assert (np.diff(costs) <= 1e-12).all()
     decayed = [
-        (to_host(net, gw) + 1e-2 * to_host(net, w), to_host(net, gb))
-        for (gw, gb), (w, _) in zip(net.backward(X, y), net.value.layers, strict=True)
+        part
+        for (gw, gb), (w, _) in zip(net.backward(X, y), layers_of(net), strict=True)
+        for part in (net.backend.to_numpy(gw) + 1e-2 * w, net.backend.to_numpy(gb))
     ]
-    return max(abs(part).max() for layer in decayed for part in layer)
+    return max(abs(part).max() for part in decayed)
 
 
 def test_a_robust_cost_of_ones_own_reaches_a_minimum(place):
@@ -169,7 +151,7 @@ def test_where_no_weight_has_an_effect_steps_fail_and_other_members_go_on(place)
     for net, bias in zip(ensemble, (2.0, -50.0, 2.0), strict=True):
         net.b = [np.full(3, bias), [10 * bias]]
     alone = ensemble.copy()
-    before = [host(net, net.layers) for net in alone]
+    before = [flatten(net) for net in alone]
     stuck = pytest.warns(
         UserWarning, match="none of the 4 steps of LevenbergMarquardt lowered the cost, .*; the weights"
     )
@@ -178,9 +160,8 @@ def test_where_no_weight_has_an_effect_steps_fail_and_other_members_go_on(place)
     for k, (net, member) in enumerate(zip(alone, ensemble, strict=True)):
         with stuck if k == 1 else nullcontext():
             net.train(data, epochs=4, **TRAIN)
-        for old, mine, other in zip(before[k], host(net, net.layers), host(net, member.layers), strict=True):
-            np.testing.assert_allclose(mine, other, rtol=1e-6, atol=1e-9)
-            assert np.array_equal(mine, old) is (k == 1)
+        np.testing.assert_allclose(flatten(net), flatten(member), rtol=1e-6, atol=1e-9)
+        assert np.array_equal(flatten(net), before[k]) is (k == 1)
 
 
 FEW = X[:20], Y[:20, 0]

@@ -6,13 +6,12 @@ import re
 import host_cupy
 import numpy as np
 import pytest
-from helpers import assert_same, snapshot
+from helpers import assert_same, flatten, snapshot, tanh_network, with_parameters
 
 from xpnet import SGD, Callback, DivergenceError, LevenbergMarquardt, Network, ReduceLROnPlateau, Term
 from xpnet.activations import Activation
 from xpnet.value import Objective
 
-OPTIONS = {"activation": "tanh", "task": "regression", "dtype": "float64", "seed": 0}
 LINE = np.linspace(0, 1, 20)[:, None]
 DECAY = Term(lambda x, u, du, ddu, xp, c: du[0] + c * u, LINE)
 START = Term(lambda x, u, *_: u - 1.0, [[0.0]])
@@ -21,7 +20,7 @@ TERMS, CALL = [DECAY, START, END], {"coefficients": {"c": 1.0}, "progress": Fals
 
 
 def make(sizes=(1, 8, 1), **options):
-    return Network(list(sizes), **{**OPTIONS, **options})
+    return tanh_network(sizes, **options)
 
 
 class Watch(Callback):
@@ -58,20 +57,16 @@ def test_a_step_solves_the_damped_linear_problem(place, m, activation):
     """−(JᵀJ + μ)⁻¹ Jᵀr, with the derivatives of the residuals by central differences."""
     sizes, x = (2, 3, 2), np.random.default_rng(1).uniform(-1, 1, (m, 2))
     net = make(sizes, activation=activation, seed=1)
-    shapes = [part.shape for layer in net.layers for part in layer]
 
     def residuals(parameters):
-        parts = np.split(parameters[:-2], np.cumsum([math.prod(shape) for shape in shapes])[:-1])
-        arrays = [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
-        other, (nu, k) = net.copy(), parameters[-2:]
-        other.layers = list(zip(arrays[::2], arrays[1::2], strict=True))
+        other, (nu, k) = with_parameters(net, parameters[:-2]), parameters[-2:]
         du = np.moveaxis(other.jacobian(x), -1, 0)
         ddu = np.moveaxis(np.diagonal(other.hessian(x), axis1=2, axis2=3), -1, 0)
         first = burgers_with_a_twist(x, other.forward(x), du, ddu, np, nu, k)
         second = other_equation(x[:3], other.forward(x[:3]), None, None, np, k)[:, 0]
         return np.concatenate([math.sqrt(3.0 / m) * first, math.sqrt(0.5 / 3) * second])
 
-    start = np.concatenate([*(np.ravel(part) for layer in net.layers for part in layer), [0.4, 1.5]])
+    start = np.array([*flatten(net), 0.4, 1.5])
     r, units = residuals(start), 1e-5 * np.eye(len(start))
     jacobian = np.stack([(residuals(start + e) - residuals(start - e)) / 2e-5 for e in units], axis=1)
     square = jacobian.T @ jacobian
@@ -80,8 +75,7 @@ def test_a_step_solves_the_damped_linear_problem(place, m, activation):
     terms = [Term(burgers_with_a_twist, x, weight=3.0), Term(other_equation, x[:3], weight=0.5)]
     solver = make(sizes, activation=activation, seed=1, **place._asdict())
     last = solver.solve(terms, 1, coefficients={"nu": 0.4, "k": 1.5}, damping=0.3, progress=False)[-1]
-    found = [np.ravel(solver.backend.to_numpy(part)) for layer in solver.layers for part in layer]
-    np.testing.assert_allclose(np.concatenate([*found, [last["nu"], last["k"]]]) - start, step, rtol=1e-4, atol=1e-8)
+    np.testing.assert_allclose(np.array([*flatten(solver), last["nu"], last["k"]]) - start, step, rtol=1e-4, atol=1e-8)
     cost = 0.5 * (residuals(start + step) ** 2).sum()
     assert last["cost"] == pytest.approx(cost, rel=1e-6)
     assert cost < 0.5 * r @ r
