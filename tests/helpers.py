@@ -183,17 +183,6 @@ def regression_problem(sizes: list[int], n: int) -> tuple[np.ndarray, np.ndarray
     return rng.standard_normal((n, sizes[0])), rng.uniform(size=(n, sizes[-1]))
 
 
-def central_differences(objective: Callable[[np.ndarray], float], z: np.ndarray, h: float = 1e-6) -> np.ndarray:
-    """Gradient of a function of an array, element by element."""
-    gradient = np.zeros_like(z)
-    for i in np.ndindex(z.shape):
-        up, down = z.copy(), z.copy()
-        up[i] += h
-        down[i] -= h
-        gradient[i] = (objective(up) - objective(down)) / (2 * h)
-    return gradient
-
-
 def assert_same(net: Network, state: Any) -> None:
     """The network's state is, bit for bit, the nest of NumPy arrays `state` (see `snapshot`)."""
     for now, then in zip(flat(snapshot(net)), flat(state), strict=True):

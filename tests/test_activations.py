@@ -9,6 +9,7 @@ from helpers import Bent, Softsign, on
 
 from xpnet import ArgumentError, Network
 from xpnet.core.activations import ACTIVATIONS, gelu, make_elu, make_leaky_relu, sigmoid, softmax
+from xpnet.core.costs import make_huber
 
 # JAX compiles each operation, so that only what it could get wrong alone runs there; test_trainings.py has the rest
 pytestmark = pytest.mark.not_on("jax")
@@ -129,13 +130,16 @@ def test_rectifiers_with_numbers_of_ones_own(backend, sigma, value):
 def test_a_numpy_number_keeps_the_dtype_of_the_network(backend):
     """A NumPy scalar is no Python number: it would turn float32 into float64, or be refused by the namespace.
 
-    Nor may it do so for those who ask for the same number later: equal numbers share an activation.
+    Nor may it do so for those who ask for the same number later: equal numbers share an activation, or a cost.
     """
     assert make_elu(2.0) == make_elu(np.float64(2.0)) != make_elu(3.0)
-    z = np.ones((2, 3), np.float32)
+    z, y = np.ones((2, 3), np.float32), np.zeros((2, 3), np.float32)
     for sigma in (make_leaky_relu(np.float64(0.375)), make_leaky_relu(0.375), make_elu(np.float64(1.375))):
         a = on(backend, sigma.value, z, dtype="float32")
         on(backend, sigma.pullback, z, z, a, dtype="float32")
+    for cost in (make_huber(np.float64(0.375)), make_huber(0.375)):
+        for function in (cost.value, cost.gradient):
+            on(backend, function, z, y, dtype="float32")
 
 
 # Of one's own

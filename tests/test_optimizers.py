@@ -1,12 +1,11 @@
 import math
 import re
-from dataclasses import replace
 from decimal import Decimal
 from functools import lru_cache, partial
 
 import numpy as np
 import pytest
-from helpers import assert_same, flat, layers_of, make, regression_problem, snapshot
+from helpers import assert_same, layers_of, make, regression_problem, snapshot
 
 from xpnet import (
     L1,
@@ -159,46 +158,23 @@ def test_training_goes_on_in_another_dtype_with_what_the_optimizer_remembers(pla
         assert np.linalg.norm(w - expected) <= 1e-4 * np.linalg.norm(expected - start[0])
 
 
-def test_clip_of_a_gradient_of_zero_changes_nothing(place):
-    net = make(place, [3, 2], "identity", "identity", "quadratic")
-    net.layers = [(np.ones((2, 3)), np.ones(2))]
-    before = snapshot(net).layers
-    net.train(([[1.0, 2.0, 3.0]], [[7.0, 7.0]]), epochs=1, optimizer=Clip(SGD(), 1.0), progress=False)
-    for now, then in zip(flat(snapshot(net).layers), flat(before), strict=True):
-        np.testing.assert_array_equal(now, then)
-
-
 # State
 
 
-def test_clipping_does_not_overflow(place):
+@pytest.mark.parametrize(("y", "expected"), [(-1e5, -2.0), (0.0, 0.0)], ids=["1e22", "0"])
+def test_clipping_of_gradients_that_are_huge_or_zero(place, y, expected):
     """Gradients of 1e22, whose squares float32 cannot hold, are scaled down to the norm as any others."""
     net = make(place, [2, 1], "identity", "identity", "quadratic", dtype="float32")
     net.layers = [([[0.0, 0.0]], [0.0])]
-    net.train(([[1e17, 0.0]], [[-1e5]]), epochs=1, lr=1.0, optimizer=Clip(SGD(), 2.0), progress=False)
-    np.testing.assert_allclose(net.backend.to_numpy(net.w[0]), [[-2.0, 0.0]], rtol=1e-6)
+    net.train(([[1e17, 0.0]], [[y]]), epochs=1, lr=1.0, optimizer=Clip(SGD(), 2.0), progress=False)
+    np.testing.assert_allclose(net.backend.to_numpy(net.w[0]), [[expected, 0.0]], rtol=1e-6)
+    assert abs(float(net.b[0][0])) < 1e-6
 
 
 def test_adam_and_adamw_of_equal_numbers_are_not_equal():
     assert Adam(weight_decay=0.01) != AdamW(weight_decay=0.01)
     assert L1(SGD(), 1.0) != MaxNorm(SGD(), 1.0)
     assert L1(SGD(), 1.0) != L1(SGD(momentum=0.9), 1.0)
-
-
-@pytest.mark.parametrize("optimizer", [Adam(), RMSProp(), AdamW()], ids=str)
-def test_a_unit_without_any_gradient_stays_where_it_is(place, optimizer):
-    """0 / (√0 + ε) is 0: a unit that is off for all examples makes no NaN."""
-    net = make(place, [2, 2, 1], "relu", "identity", "quadratic")
-    net.layers = [([[1.0, 1.0], [1.0, 1.0]], [-100.0, 1.0]), ([[1.0, 1.0]], [0.0])]
-    frozen = replace(optimizer, weight_decay=0.0)
-    net.train(
-        ([[1.0, 1.0], [0.5, 1.0]], [[1.0], [2.0]]), epochs=5, batch_size=1, lr=0.01, optimizer=frozen, progress=False
-    )
-    (w, b), (w2, _) = layers_of(net)
-    np.testing.assert_array_equal(w[0], [1.0, 1.0])
-    assert b[0] == -100.0
-    assert w2[0, 0] == 1.0
-    assert w2[0, 1] != 1.0
 
 
 # Names, defaults, and what is refused

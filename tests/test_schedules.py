@@ -3,7 +3,7 @@ import re
 
 import numpy as np
 import pytest
-from helpers import assert_same, make, snapshot
+from helpers import Stream, assert_same, make, snapshot
 
 from xpnet import ArgumentError, Constant, Cosine, Exponential, InverseScaling, Network, OneCycle, Step
 from xpnet.core.schedules import SCHEDULES
@@ -60,22 +60,13 @@ def test_schedules_are_equal_if_their_numbers_are():
 # In training
 
 
-class _Tilt:
-    """−a, of which the gradient is −1 everywhere."""
-
-    def value(self, a, y, xp):
-        return xp.sum(-a, axis=-1)
-
-    def gradient(self, a, y, xp):
-        return 0.0 * y - 1.0
-
-
 def test_a_rate_reaches_the_device_in_the_network_s_dtype(place):
-    net = make(place, [1, 1], "tanh", "identity", _Tilt(), dtype="float32")
+    """The first step by a gradient of 1 is the rate itself."""
+    net = make(place, [1, 1], "tanh", "identity", "quadratic", dtype="float32")
     net.layers = [([[0.0]], [0.0])]
-    net.train((np.zeros((4, 1)), np.zeros((4, 1))), epochs=1, batch_size=4, lr=np.float64(0.1), progress=False)
+    net.train((np.zeros((4, 1)), -np.ones((4, 1))), epochs=1, batch_size=4, lr=np.float64(0.1), progress=False)
     assert str(net.b[0].dtype).endswith("float32")
-    assert float(net.b[0][0]) == np.float32(0.1)
+    assert float(net.b[0][0]) == -np.float32(0.1)
 
 
 # What is refused
@@ -110,16 +101,9 @@ def test_an_error_inside_a_schedule_is_its_own():
         Network([1, 1], seed=0).train((np.zeros((4, 1)), np.zeros((4, 1))), lr=broken, progress=False)
 
 
-class Batches:
-    """Three batches an epoch, without a length."""
-
-    def __iter__(self):
-        return iter([(np.zeros((2, 1)), np.zeros((2, 1)))] * 3)
-
-
 def test_a_schedule_needs_to_know_how_long_training_will_be():
     """A constant rate needs no total."""
-    net, batches = Network([1, 1], seed=0), Batches()
+    net, batches = Network([1, 1], seed=0), Stream(*[(np.zeros((2, 1)), np.zeros((2, 1)))] * 3)
     with pytest.raises(ArgumentError, match=r"lr is a schedule, which needs the number of steps, .*; give steps"):
         net.train(batches, epochs=2, lr=OneCycle(0.1), progress=False)
     history = net.train(batches, epochs=2, lr=OneCycle(0.1), steps=3, progress=False)
