@@ -52,10 +52,6 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
         return self.ensemble_
 
     @property
-    def _values(self) -> Sequence[Value]:
-        return self.ensemble_.values
-
-    @property
     def ensemble_(self) -> Ensemble:
         """The networks as an `Ensemble`, which can do more: `jacobian`, `save`."""
         check_is_fitted(self)

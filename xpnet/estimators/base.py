@@ -20,6 +20,7 @@ from xpnet.estimators._parameters import Parameters, is_called, list_fields, rep
 from xpnet.estimators.inputs import check_kind, dense_blocks, move_to, name_arguments, require_place, validate_inputs
 from xpnet.estimators.targets import Labels, is_numeric
 from xpnet.inference import predict
+from xpnet.network.ensemble import Ensemble
 from xpnet.network.network import Network
 from xpnet.value import Value
 
@@ -66,7 +67,8 @@ class BaseLearner(FitMixin, BaseModel):
     @property
     def _values(self) -> Sequence[Value]:
         """The fitted networks, each with the calibration that corrects the estimator's probabilities, if any."""
-        raise NotImplementedError
+        model = self._model
+        return model.values if isinstance(model, Ensemble) else [model.value]
 
     @property
     def n_outputs_(self) -> int:
@@ -144,10 +146,6 @@ class BasePerceptron(BaseLearner):
     @property
     def _model(self) -> Network:
         return self.network_
-
-    @property
-    def _values(self) -> Sequence[Value]:
-        return [self.network_.value]
 
     def activations(self, X: Any) -> list[Array]:
         """Compute the activations of every layer.

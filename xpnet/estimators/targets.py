@@ -23,7 +23,7 @@ from xpnet.core.model import Model
 from xpnet.data import balance_classes, is_balanced, parse_class_weight
 from xpnet.data.source import Stored
 from xpnet.errors import ArgumentError
-from xpnet.inference.metrics import mean_r2
+from xpnet.inference.metrics import mean_r2, predictions
 from xpnet.value import Value
 from xpnet.value.structure import Task, parse_cost
 
@@ -106,16 +106,14 @@ class Labels:
         """Decode outputs (n, n_outputs) into labels on their device; strings are returned in NumPy arrays."""
         backend, xp = value.backend, value.backend.xp
         with value.scope():
+            numbers = predictions(a, self.kind, xp)
             if self.kind == MULTILABEL:
-                labels = xp.astype(a > 0.5, xp.__array_namespace_info__().default_dtypes(device=a.device)["integral"])
-                return sparse.csr_matrix(backend.to_numpy(labels)) if self.as_sparse else labels
-            if self.kind == MULTICLASS:
-                number = xp.argmax(a, axis=-1)
-            else:  # a single class is always predicted
-                number = xp.astype(a[:, 0] > 0.5, xp.int32) * (len(self.classes) - 1)
+                return sparse.csr_matrix(backend.to_numpy(numbers)) if self.as_sparse else numbers
+            if len(self.classes) == 1:  # which is always predicted
+                numbers = 0 * numbers
             if not is_numeric(self.classes):
-                return self.classes[backend.to_numpy(number)]
-            return xp.take(_move_classes(self.classes, backend), number, axis=0)
+                return self.classes[backend.to_numpy(numbers)]
+            return xp.take(_move_classes(self.classes, backend), numbers, axis=0)
 
     def check(self, y: Any, classes: Any = None, *, all_of_them: bool = False) -> None:
         """Check that y has only known labels, or all of them, and that `classes`, if given, are the known ones."""
