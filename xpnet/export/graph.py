@@ -116,15 +116,7 @@ class Graph:
         """Make the result of a node an output."""
         name = self._choose_name(value.name)
         self.outputs.append(value._replace(name=name))
-        self.nodes = [
-            (
-                operator,
-                [name if old == symbol.name else old for old in inputs],
-                name if output == symbol.name else output,
-                attributes,
-            )
-            for operator, inputs, output, attributes in self.nodes
-        ]
+        self.nodes.append(("Identity", [symbol.name], name, {}))
 
     def _choose_name(self, name: str) -> str:
         """Choose a name that is not in use: this one, or with underscores behind it."""
