@@ -1,8 +1,10 @@
 """Saved networks come back as they were; any other file is refused by name, and nothing in it is ignored."""
 
 import copy
+import functools
 import hashlib
 import json
+import operator
 import os
 import pickle
 import re
@@ -19,15 +21,14 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from helpers import assert_same, snapshot
-from safetensors.numpy import load_file, save, save_file
+from helpers import Bent, Interrupt, LogCosh, Softsign, assert_same, snapshot
+from safetensors.numpy import load, load_file, save
 
 from xpnet import (
     L1,
     SGD,
     Adam,
     AdamW,
-    Callback,
     CheckpointError,
     Clip,
     DivergenceError,
@@ -126,9 +127,12 @@ OPTIMIZERS = [
 ]
 
 
-def go_on(tmp_path, place, net, **options):
-    """Train, save, load and train on; equal, bit for bit, to training on without the file."""
-    options = {"epochs": 3, "batch_size": 4, "lr": 0.05, "progress": False, **options}
+@pytest.mark.not_on("jax", "strict-device1")
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
+def test_training_goes_on_with_the_state_of_the_optimizer_and_of_dropout(tmp_path, place, optimizer):
+    """Training, saving, loading and training on is, bit for bit, training on without the file."""
+    net = Network([3, 4, 2], dropout=[0.2, 0.5], standardize=True, seed=1, **place._asdict())
+    options = {"epochs": 3, "batch_size": 4, "lr": 0.05, "optimizer": optimizer, "progress": False}
     net.train((X, LABELS), **options)
     before = snapshot(net)
     net.save(tmp_path / "net")
@@ -145,54 +149,27 @@ def go_on(tmp_path, place, net, **options):
     assert not all(np.array_equal(a, b) for (a, _), (b, _) in zip(before.layers, snapshot(net).layers))
 
 
-@pytest.mark.not_on("jax", "strict-device1")
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
-def test_training_goes_on_with_the_state_of_the_optimizer_and_of_dropout(tmp_path, place, optimizer):
-    net = Network([3, 4, 2], dropout=[0.2, 0.5], standardize=True, seed=1, **place._asdict())
-    go_on(tmp_path, place, net, optimizer=optimizer)
-
-
 # What is the user's own
-
-
-class Cube:
-    """An activation of a user's own: σ(z) = z³ / 10."""
-
-    def value(self, z, xp):
-        return 0.1 * z * z * z
-
-    def pullback(self, g, z, a, xp):
-        return 0.3 * g * z * z
-
-
-class Quartic:
-    """A cost of a user's own: Σ (a − y)⁴ / 4."""
-
-    name = "quartic"
-
-    def value(self, a, y, xp):
-        return xp.sum((a - y) ** 4, axis=-1) / 4
-
-    def gradient(self, a, y, xp):
-        return (a - y) ** 3
 
 
 @pytest.mark.not_on("jax")
 def test_activations_and_costs_of_ones_own_are_given_when_loading(tmp_path, place):
-    own = {"activation": [Cube(), "tanh"], "output_activation": Cube(), "cost": Quartic()}
+    own = {"activation": [Bent(), "tanh"], "output_activation": Softsign(), "cost": LogCosh()}
     net = Network([3, 4, 4, 2], **own, seed=1, **place._asdict())
     net.save(tmp_path / "net")
-    for custom in ([Cube(), Quartic()], (Quartic(), Cube())):
+    for custom in ([Bent(), Softsign(), LogCosh()], (LogCosh(), Softsign(), Bent())):
         back = Network.load(tmp_path / "net", custom=custom, **place._asdict())
         assert settings_of(back) == settings_of(net)
         np.testing.assert_array_equal(outputs(back), outputs(net))
 
 
 @pytest.mark.parametrize(
-    ("custom", "missing"), [((), "Cube"), ([Quartic()], "Cube"), ([Cube()], "quartic"), ([Cube], "Cube")]
+    ("custom", "missing"),
+    [((), "soft sign"), ([LogCosh()], "soft sign"), ([Softsign()], "LogCosh"), ([Softsign], "soft sign")],
 )
 def test_what_is_missing_is_named_with_the_remedy(tmp_path, custom, missing):
-    Network([3, 4, 2], activation=Cube(), output_activation="identity", cost=Quartic(), seed=1).save(tmp_path / "net")
+    net = Network([3, 4, 2], activation=Softsign(), output_activation="identity", cost=LogCosh(), seed=1)
+    net.save(tmp_path / "net")
     with pytest.raises(CheckpointError, match=rf"'{missing}' is unknown; .*custom="):
         Network.load(tmp_path / "net", custom=custom)
 
@@ -242,50 +219,65 @@ def test_reset_optimizer_leaves_out_gradients_that_show_an_example(tmp_path):
 # Files that hold no network
 
 
-def content_of(net):
-    """The content of a network's file."""
-    with TemporaryDirectory() as folder:
-        net.save(Path(folder) / "net")
-        return (Path(folder) / "net").read_bytes()
+def make_full():
+    """A regression with everything that a file can hold besides weights."""
+    net = Network([3, 4, 2], task="regression", dropout=[0.2, 0.5], standardize=True, seed=1)
+    net.feature_names, net.notes = ["a", "b", "c"], {"deep": [1]}
+    net.train((X, X[:, :2]), epochs=1, optimizer=Clip(SGD(momentum=0.9), 1.0), progress=False)
+    net.calibrate((X, X[:, :2]))
+    net.fit_novelty(np.random.default_rng(1).random((20, 3)))
+    return net
+
+
+def make_gaussian():
+    net = Network([3, 2], cost="gaussian", seed=0)
+    net.calibrate((X[:5], X[:5, 0]))
+    return net
+
+
+def make_uncertain():
+    net = Network([3, 1], task="regression", seed=0)
+    net.train((X, X[:, 0]), 1, optimizer=Adam(), progress=False)
+    net.fit_laplace((X, X[:, :1]))
+    return net
+
+
+MAKERS = {
+    "tiny": lambda: Network([1, 1], seed=1),
+    "small": lambda: Network([3, 4, 2], task="classification", seed=1),
+    "full": make_full,
+    "gaussian": make_gaussian,
+    "uncertain": make_uncertain,
+}
 
 
 @cache
-def encode_small():
-    return content_of(Network([3, 4, 2], task="classification", seed=1))
+def content_of(kind):
+    """The content of the file of a network."""
+    with TemporaryDirectory() as folder:
+        MAKERS[kind]().save(Path(folder) / "net")
+        return (Path(folder) / "net").read_bytes()
 
 
-def saved(folder):
-    path = folder / "net.safetensors"
-    path.write_bytes(encode_small())
-    return path
-
-
-def refuse(path, reason=""):
-    """Loading raises a CheckpointError that names the path, and the reason."""
-    with pytest.raises(CheckpointError, match=reason or None) as caught:
+def refuse(folder, content, reason="."):
+    """Loading a file with this content raises a CheckpointError that names the path, and the reason."""
+    path = folder / "net"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=reason) as caught:
         Network.load(path)
     assert str(path) in str(caught.value)
 
 
-def read(path):
+def read(content):
     """The header of a file without its checksum, and its arrays."""
-    content = path.read_bytes()
     header = json.loads(json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]["xpnet"])
     del header["checksum"]
-    return header, load_file(path)
-
-
-def forge(path, change):
-    """Rewrite a file after `change(header, arrays)`; the header goes in as it is, if `change` returns a string."""
-    header, arrays = read(path)
-    text = change(header, arrays)
-    path.write_bytes(encode(text if isinstance(text, str) else header, arrays))
+    return header, load(content)
 
 
 def encode(header, arrays):
     """The content of a file with the right checksum."""
-    text = header if isinstance(header, str) else json.dumps({"checksum": "0" * 64, **header})
-    return seal(save(arrays, {"xpnet": text}))
+    return seal(save(arrays, {"xpnet": json.dumps({"checksum": "0" * 64, **header})}))
 
 
 def seal(content):
@@ -298,79 +290,99 @@ def seal(content):
     return content[:start] + hashlib.sha256(content).hexdigest().encode() + content[start + 64 :]
 
 
-@pytest.mark.parametrize(
-    "content",
-    [b"", b"\0", b"{}", b"not a network\n" * 99, bytes(64), b"\xff" * 64, b"PK\x03\x04" + bytes(64)],
-    ids=lambda content: repr(content[:9]),
-)
-def test_a_file_of_something_else_is_refused(tmp_path, content):
-    (tmp_path / "file").write_bytes(content)
-    refuse(tmp_path / "file", r"does not hold an xpnet network .*give a file written by Network\.save")
+def lie(change, length=int):
+    """Make a function that changes the header of a file as it is in safetensors, and the length before it."""
+
+    def apply(content):
+        end = 8 + int.from_bytes(content[:8], "little")
+        text = change(content[8:end])
+        return seal(length(len(text)).to_bytes(8, "little") + text + content[end:])
+
+    return apply
 
 
-@pytest.mark.parametrize(
-    "text", [None, "", "null", "[]", '{"format": 1, "settings": []}', "[" * 10**5], ids=lambda x: str(x)[:9]
-)
-def test_safetensors_of_something_else_are_refused(tmp_path, text):
-    save_file({"layers.0.w": X}, tmp_path / "foreign", None if text is None else {"xpnet": text})
-    refuse(tmp_path / "foreign", "does not hold an xpnet network")
+def repeat(name):
+    """Let a name be there twice, in the header or in the JSON inside it: readers differ in which they take."""
+
+    def change(text):
+        for quoted in (f'"{name}":'.encode(), f'\\"{name}\\": '.encode()):
+            text = text.replace(quoted, quoted + b"5," + quoted, 1)
+        return text
+
+    return lie(change)
+
+
+def describe(**changes):
+    """Let the header describe an array in another way."""
+
+    def change(text):
+        header = json.loads(text)
+        header["layers.0.w"] |= changes
+        text = json.dumps(header, separators=(",", ":")).encode()
+        return text + b" " * (-len(text) % 8)
+
+    return lie(change)
+
+
+# What makes a content that is refused of that of a network
+BROKEN = [
+    *(lambda content, x=x: x for x in (b"", b"\0", b"{}", b"not a network\n" * 99, bytes(64), b"\xff" * 64)),
+    lambda content: b"PK\x03\x04" + bytes(64),
+    lambda content: save({"layers.0.w": X}),
+    *(
+        lambda content, text=text: save({"layers.0.w": X}, {"xpnet": text})
+        for text in ("", "null", "[]", '{"format": 1, "settings": []}', "[" * 10**5)
+    ),
+    # also if nothing follows the header, so that what is read is the header in spite of the lie
+    *(lie(bytes, lambda right, length=length: length) for length in (0, 99, 2**31, 2**63 - 8, 2**64 - 1)),
+    *map(repeat, ("seeds", "momentum", "__metadata__", "layers.0.w", "dtype", "xpnet")),
+    lie(methodcaller("replace", b'"xpnet":', b'"evil":"text","xpnet":', 1)),
+    describe(evil=1),
+    describe(dtype="F64"),
+    describe(dtype=None),
+    describe(data_offsets=[0, 8]),  # as another array's
+    describe(data_offsets=[-48, 0]),
+    describe(data_offsets=[0.0, 48.0]),
+    describe(data_offsets=[0]),
+    describe(shape=[2**63, 0]),
+    describe(shape=[0, 2**63], data_offsets=[0, 0]),
+    describe(shape=[2**32, 2**32]),  # 2⁶⁴, which is 0 in 64 bits
+    describe(shape=[-4, -3]),
+    describe(shape=[1] * 100 + [4, 3]),  # more axes than NumPy has
+    lambda content: seal(content + b"more"),
+]
+
+
+@pytest.mark.parametrize("change", BROKEN)
+def test_what_is_no_file_of_a_network_is_refused(tmp_path, change):
+    refuse(
+        tmp_path, change(content_of("full")), r"does not hold an xpnet network .*give a file written by Network\.save"
+    )
 
 
 def test_a_file_is_the_one_that_the_library_of_that_format_writes_and_reads(tmp_path):
-    path = full(tmp_path)
-    content, arrays = path.read_bytes(), load_file(path)
-    end = 8 + int.from_bytes(content[:8], "little")
-    metadata = json.loads(content[8:end])["__metadata__"]
-    assert save(arrays, metadata) == content
+    path, content = tmp_path / "net", content_of("full")
+    arrays, end = load(content), 8 + int.from_bytes(content[:8], "little")
+    assert save(arrays, json.loads(content[8:end])["__metadata__"]) == describe()(content) == content
     assert {str(array.dtype) for array in arrays.values()} == {"float32", "float64", "int32"}
+    path.write_bytes(content)
     np.testing.assert_array_equal(arrays["layers.0.w"], Network.load(path).w[0])
 
 
-def is_refused(path, content):
-    path.write_bytes(content)
-    try:
-        Network.load(path)
-    except CheckpointError:
-        return True
-    return False
-
-
-def test_a_file_cut_short_anywhere_is_refused(tmp_path):
-    whole = content_of(Network([1, 1], seed=1))
-    assert not is_refused(tmp_path / "net", whole)
-    lengths = (*range(12), *range(12, len(whole), 17), len(whole) - 1)
-    assert [length for length in lengths if not is_refused(tmp_path / "net", whole[:length])] == []
-    assert is_refused(tmp_path / "net", whole + b"\0")
-
-
-def test_a_flipped_bit_is_noticed_wherever_it_is(tmp_path):
-    content, taken = bytearray(content_of(Network([1, 1], seed=1))), []
-    for bit in range(0, 8 * len(content), 23):
+def test_a_file_cut_short_or_with_a_flipped_bit_is_refused_wherever_that_is(tmp_path):
+    whole = content_of("tiny")
+    (tmp_path / "whole").write_bytes(whole)
+    Network.load(tmp_path / "whole")
+    for length in (*range(12), *range(12, len(whole), 17), len(whole) - 1):
+        refuse(tmp_path, whole[:length])
+    for bit in range(0, 8 * len(whole), 23):
+        content = bytearray(whole)
         content[bit // 8] ^= 1 << bit % 8
-        if not is_refused(tmp_path / "net", bytes(content)):
-            taken.append(bit)
-        content[bit // 8] ^= 1 << bit % 8
-    assert taken == []
-    content[-1] ^= 1
+        refuse(tmp_path, bytes(content))
+    refuse(tmp_path, whole + b"\0")
 
 
-# Forged files, with the right checksum: a regression with everything that a file can hold besides weights
-
-
-@cache
-def encode_full():
-    net = Network([3, 4, 2], task="regression", dropout=[0.2, 0.5], standardize=True, seed=1)
-    net.feature_names, net.notes = ["a", "b", "c"], {"deep": [1]}
-    net.train((X, X[:, :2]), epochs=1, optimizer=Clip(SGD(momentum=0.9), 1.0), progress=False)
-    net.calibrate((X, X[:, :2]))
-    net.fit_novelty(np.random.default_rng(1).random((20, 3)))
-    return content_of(net)
-
-
-def full(folder):
-    path = folder / "net.safetensors"
-    path.write_bytes(encode_full())
-    return path
+# Forged files, with the right checksum
 
 
 WRONG = (None, True, -1, 0.5, "x", [], 10**400)
@@ -420,7 +432,7 @@ def comes_back(path):
     except CheckpointError as error:
         return str(path) in str(error)
     net.save(path.with_name("again"))
-    (header, arrays), (other, others) = read(path), read(path.with_name("again"))
+    (header, arrays), (other, others) = (read(name.read_bytes()) for name in (path, path.with_name("again")))
     same = json.dumps(header) == json.dumps(other) and arrays.keys() == others.keys()
     same = same and all(np.array_equal(array, others[name]) for name, array in arrays.items())
     predicts = np.isfinite(net.predict(X)).all()
@@ -430,8 +442,8 @@ def comes_back(path):
 
 @pytest.mark.slow
 def test_a_forged_value_is_refused_or_comes_back_as_it_is(tmp_path):
-    path, ignored = full(tmp_path), set()
-    header, arrays = read(path)
+    path, ignored = tmp_path / "net", set()
+    header, arrays = read(content_of("full"))
     for place, changed in forgeries(header):
         path.write_bytes(encode(changed, arrays))
         if not comes_back(path):
@@ -439,30 +451,19 @@ def test_a_forged_value_is_refused_or_comes_back_as_it_is(tmp_path):
     assert ignored == MAY_LACK
 
 
-class Interrupt(Callback):
-    """Ctrl-C at the end of an epoch."""
-
-    epoch = 2
-
-    def on_epoch_end(self, logs):
-        if logs["epoch"] == self.epoch:
-            raise KeyboardInterrupt
-
-
-def train_on(path, resume):
+def train_on(path, resume, epoch=None):
     net = Network([3, 4, 2], task="classification", dropout=0.5, seed=1)
-    callbacks = [EarlyStopping(3, monitor="cost"), ReduceLROnPlateau(0.5, 1, monitor="cost"), Interrupt()]
+    callbacks = [EarlyStopping(3, monitor="cost"), ReduceLROnPlateau(0.5, 1, monitor="cost"), Interrupt(epoch)]
     options = {"optimizer": SGD(momentum=0.9), "callbacks": callbacks, "checkpoint": path, "resume": resume}
     net.train((X, LABELS), 4, 4, OneCycle(0.1), progress=False, **options)
 
 
 @pytest.mark.slow
-def test_a_training_of_forged_values_is_refused_by_name_or_ends(tmp_path, monkeypatch):
+def test_a_training_of_forged_values_is_refused_by_name_or_ends(tmp_path):
     path, ended = tmp_path / "run", 0
     with pytest.raises(KeyboardInterrupt):
-        train_on(path, False)
-    header, arrays = read(path)
-    monkeypatch.setattr(Interrupt, "epoch", None)
+        train_on(path, False, epoch=2)
+    header, arrays = read(path.read_bytes())
     for _, changed in forgeries(header, ("training",), (-1, "x")):
         path.write_bytes(encode(changed, arrays))
         try:
@@ -490,8 +491,8 @@ CHANGES = [
 
 
 def test_a_forged_tensor_is_refused_or_comes_back_as_it_is(tmp_path):
-    path, ignored = full(tmp_path), []
-    header, arrays = read(path)
+    path, ignored = tmp_path / "net", []
+    header, arrays = read(content_of("full"))
     for name, array in arrays.items():
         for k, change in enumerate(CHANGES):
             changed = {**arrays, name: change(array)}
@@ -499,34 +500,6 @@ def test_a_forged_tensor_is_refused_or_comes_back_as_it_is(tmp_path):
             if not comes_back(path):
                 ignored.append((name, k))
     assert ignored == []
-
-
-def fit(sizes, data, **options):
-    net = Network(sizes, seed=0, **options)
-    net.train(data, 1, optimizer=Adam(), progress=False)
-    return net
-
-
-def make_gaussian():
-    net = Network([3, 2], cost="gaussian", seed=0)
-    net.calibrate((X[:5], X[:5, 0]))
-    return net
-
-
-def make_uncertain():
-    net = fit([3, 1], (X, X[:, 0]), task="regression")
-    net.fit_laplace((X, X[:, :1]))
-    return net
-
-
-@cache
-def encode_one(name):
-    """The content of the files that are forged."""
-    if name == "full":
-        return encode_full()
-    if name == "small":
-        return encode_small()
-    return content_of(make_gaussian() if name == "gaussian" else make_uncertain())
 
 
 ERRORS, WIDTHS, ORDER = "calibration.0 is .*, but must be", "widths is .*, but must be", "in increasing order"
@@ -592,18 +565,13 @@ FORGERIES += [
 
 @pytest.mark.parametrize(("kind", "where", "value", "message"), FORGERIES)
 def test_a_forged_file_is_refused_by_name(tmp_path, kind, where, value, message):
-    def change(header, arrays):
-        if isinstance(value, np.ndarray):
-            arrays[where] = value
-            return
-        *keys, last = (int(key) if key.isdecimal() else key.replace("-", ".") for key in where.split("."))
-        for key in keys:
-            header = header[key]
-        header[last] = value
-
-    (tmp_path / "net").write_bytes(encode_one(kind))
-    forge(tmp_path / "net", change)
-    refuse(tmp_path / "net", message)
+    header, arrays = read(content_of(kind))
+    *keys, last = (int(key) if key.isdecimal() else key.replace("-", ".") for key in where.split("."))
+    if isinstance(value, np.ndarray):
+        arrays[where] = value
+    else:
+        functools.reduce(operator.getitem, keys, header)[last] = value
+    refuse(tmp_path, encode(header, arrays), message)
 
 
 @pytest.mark.parametrize(
@@ -613,8 +581,8 @@ def test_a_forged_file_is_refused_by_name(tmp_path, kind, where, value, message)
 )
 def test_long_values_take_memory_in_proportion_to_the_file_and_are_shown_in_part(tmp_path, where, value):
     """A list in a list takes some 100 bytes in Python, and 2 in a file, as "[[[[]]]]" shows."""
-    path = full(tmp_path)
-    forge(path, lambda header, arrays: header.update({where: {"a": value} if where == "notes" else value}))
+    path, (header, arrays) = tmp_path / "net", read(content_of("full"))
+    path.write_bytes(encode({**header, where: {"a": value} if where == "notes" else value}, arrays))
     tracemalloc.start()
     message = ""
     try:
@@ -625,74 +593,6 @@ def test_long_values_take_memory_in_proportion_to_the_file_and_are_shown_in_part
     tracemalloc.stop()
     assert peak < 50 * path.stat().st_size
     assert len(message) < 2000
-
-
-# Headers that lie
-
-
-def lie(path, change, length=int):
-    """Change the header of a file as it is in safetensors, and the length that stands before it."""
-    content = path.read_bytes()
-    end = 8 + int.from_bytes(content[:8], "little")
-    text = change(content[8:end])
-    path.write_bytes(seal(length(len(text)).to_bytes(8, "little") + text + content[end:]))
-
-
-@pytest.mark.parametrize("length", [0, 99, 2**31, 2**63 - 8, 2**64 - 1])
-def test_a_header_that_lies_about_its_length_is_refused(tmp_path, length):
-    """Also if nothing follows it, so that what is read is the header in spite of the lie."""
-    path = saved(tmp_path)
-    lie(path, bytes, lambda right: length)
-    refuse(path, "does not hold an xpnet network")
-
-
-@pytest.mark.parametrize("name", ["seeds", "momentum", "__metadata__", "layers.0.w", "dtype", "xpnet"])
-def test_a_name_that_is_there_twice_is_refused(tmp_path, name):
-    """Readers differ in which of the two they take."""
-    path = full(tmp_path)
-    for quoted in (f'"{name}":'.encode(), f'\\"{name}\\": '.encode()):  # in the header, and in the JSON inside it
-        lie(path, methodcaller("replace", quoted, quoted + b"5," + quoted, 1))
-    refuse(path, "does not hold an xpnet network")
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"evil": 1},
-        {"dtype": "F64"},
-        {"dtype": None},
-        {"data_offsets": [0, 8]},  # as another tensor's
-        {"data_offsets": [-48, 0]},
-        {"data_offsets": [0.0, 48.0]},
-        {"data_offsets": [0]},
-        {"shape": [2**63, 0]},
-        {"shape": [0, 2**63], "data_offsets": [0, 0]},
-        {"shape": [2**32, 2**32]},  # 2⁶⁴, which is 0 in 64 bits
-        {"shape": [-4, -3]},
-        {"shape": [1] * 100 + [4, 3]},  # more axes than NumPy has
-    ],
-    ids=str,
-)
-def test_a_header_that_lies_about_its_tensors_is_refused(tmp_path, changes):
-    def change(text):
-        header = json.loads(text)
-        header["layers.0.w"].update(changes)
-        return json.dumps(header).encode()
-
-    path = saved(tmp_path)
-    lie(path, change)
-    refuse(path, "does not hold an xpnet network")
-
-
-def test_what_is_beside_the_network_is_not_ignored(tmp_path):
-    path = saved(tmp_path)
-    path.write_bytes(seal(path.read_bytes() + b"more"))
-    refuse(path, "its header does not describe its arrays")
-    lie(path := full(tmp_path), methodcaller("replace", b'"xpnet":', b'"evil":"text","xpnet":', 1))
-    refuse(path, "does not hold an xpnet network")
-
-
-# Paths
 
 
 # Little memory
@@ -765,10 +665,9 @@ def full_disk():
 
 
 def test_a_save_that_fails_leaves_the_old_file_and_no_other(tmp_path):
-    path = saved(tmp_path)
-    before = path.read_bytes()
-    other = Network([3, 4, 2], seed=2)
+    path = tmp_path / "net"
+    path.write_bytes(content_of("small"))
     with pytest.raises(OSError, match=r"File too large"), full_disk():
-        other.save(path)
-    assert path.read_bytes() == before
+        Network([3, 4, 2], seed=2).save(path)
+    assert path.read_bytes() == content_of("small")
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
