@@ -278,7 +278,7 @@ def columns():
 
 
 def drawings():
-    """Strokes become images as MNIST's are: as large as 20 x 20 pixels, with the centre of mass in the middle."""
+    """Strokes become images as MNIST's are: as large as 20 x 20 pixels, with the center of mass in the middle."""
     code = """(strokes) => {
       const [image, ink] = [prepare(strokes), Array.from({ length: 28 }, (_, k) => k)];
       const columns = ink.map((j) => sum(ink.map((i) => image[28 * i + j])));
@@ -464,7 +464,7 @@ ACTIONS = {
     "drawing": """
         click #examples button:nth-child(7)
         = byId("input-note").textContent === "An example from MNIST's test images." && byId("hint").hidden
-        = redOf("input").every((grey, k) => Math.abs(grey - 255 * inputsOf()[k]) <= 0.51)
+        = redOf("input").every((gray, k) => Math.abs(gray - 255 * inputsOf()[k]) <= 0.51)
         = byId("layers").textContent.includes(`largest: unit ${largestOf(run(network, inputsOf()).steps[0][2])}`)
         click #clear
         do window.end = () => Number(document.querySelectorAll("#layers .legend span")[1].textContent)

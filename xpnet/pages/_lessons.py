@@ -95,7 +95,7 @@ def write_lesson(lesson: str, path: str | os.PathLike[str]) -> None:
         "step": a small network takes a step of training: forward, BP1, BP2, BP3, BP4, update. Each number shows its
         formula with the numbers in it. Weights, biases, examples and the learning rate can be changed.
         "neuron": a neuron that begins far from its target learns, with the quadratic cost and with cross-entropy.
-        "plane": a network with two inputs learns to tell two classes apart. The page shows the plane, coloured by the
+        "plane": a network with two inputs learns to tell two classes apart. The page shows the plane, colored by the
         output and by each hidden unit, and z, a and δ of an example at every unit.
     path
         The file. An existing file is replaced whole, or not at all.

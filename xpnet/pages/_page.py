@@ -299,10 +299,10 @@ def guess_white(mean: np.ndarray, std: np.ndarray) -> float:
     mean, std = mean.astype(np.float64), std.astype(np.float64)
     if mean.min() < 0:
         return 1.0  # a black pixel is not 0, so the inequality does not apply
-    grey = mean > 0
+    gray = mean > 0
     # A pixel that is always the same has the standard deviation 1 in a scaling
-    variance = np.where(std[grey] == 1, 0, std[grey] ** 2)
-    least = float(np.max(mean[grey] + variance / mean[grey], initial=0))
+    variance = np.where(std[gray] == 1, 0, std[gray] ** 2)
+    least = float(np.max(mean[gray] + variance / mean[gray], initial=0))
     rounding = 1e-3 * least  # of float32, generously
     return float(next((white for white in WHITES if white >= least - rounding), ceil(least)))
 

@@ -1,4 +1,4 @@
-// A page on which a network with two inputs learns to tell two classes apart: the plane, coloured by its output and by
+// A page on which a network with two inputs learns to tell two classes apart: the plane, colored by its output and by
 // each of its units. The same seed gives the same training as `Network.train`.
 
 const MOST = 3000; // epochs: a page that is forgotten stops
@@ -100,7 +100,7 @@ function trainEpochs(epochs) {
 
 const isSound = () => Number.isFinite(total) && (costs.at(-1) ?? 0) < Infinity;
 
-// Pictures: the share of a colour in each pixel is from −1, orange, to 1, blue
+// Pictures: the share of a color in each pixel is from −1, orange, to 1, blue
 
 const [ORANGE, BLUE] = [[214, 116, 16], [40, 108, 214]];
 
@@ -289,7 +289,7 @@ function showNumbers() {
   const done = order.length ? steps - Math.ceil(order.length / settings.batch) : 0;
   byId("count").textContent = `Epoch ${costs.length}${done ? `, step ${done} of ${steps}` : ""}`;
   const score = `${right} of ${x.length} examples are on the right side.`;
-  scatter.setAttribute("aria-label", `The plane, coloured by the output: ${score}`);
+  scatter.setAttribute("aria-label", `The plane, colored by the output: ${score}`);
   byId("fall-note").textContent = `Now ${format(cost)}; ${score}`;
   return cost;
 }

@@ -42,8 +42,8 @@ function makeTable(heads, lines) {
   return [head, ...body];
 }
 
-// Let the button "run" run and pause: with each frame, `goOn` takes an epoch, as long as there `isMore`. `begin` comes before
-// the first frame, `end` after the last one. For those who want no motion, `most` epochs come at once.
+// Let the button "run" run and pause: with each frame, `goOn` takes an epoch, as long as there `isMore`. `begin` comes
+// before the first frame, `end` after the last one. For those who want no motion, `most` epochs come at once.
 function makeRunner({ begin, goOn, isMore, most, end }) {
   const button = byId("run");
   const runner = { isRunning: false, stop };
@@ -88,7 +88,7 @@ function placeLine(line, from, to, isTall = false) {
   return ends;
 }
 
-// Show a weight by the width and the colour of a line
+// Show a weight by the width and the color of a line
 function showWeight(line, weight, least, most, isUsed = false) {
   const sign = weight < 0 ? "negative" : "positive";
   const width = least + Math.min(Math.abs(weight), most);

@@ -4,7 +4,7 @@ const { height, width, white } = network.image;
 
 // From strokes to pixels. A stroke is a list of points [x, y], from 0 to 1 across the drawing area.
 
-// With these two, strokes are as thick and as soft as MNIST's: 8 % of all pixels are white, and 11 % grey
+// With these two, strokes are as thick and as soft as MNIST's: 8 % of all pixels are white, and 11 % gray
 const PEN = 1.45; // half the width of a stroke, in pixels of an image of 28 × 28
 const SOFT = 0.65; // pixels over which the edge of a stroke fades to either side
 const BOX = 20; // MNIST's digits fit in a box of this size
@@ -12,7 +12,7 @@ const LARGEST_SCALE = 3; // of small drawings: a dot stays a dot
 
 // With these two, as much of the image is white as of scikit-learn's digits, 30 %
 const THICK = 0.65 / 8; // half the width of a stroke, as a share of the height or width of other images
-const AREA_SOFT = 0.5; // so that a pixel is about as grey as the stroke covers of it
+const AREA_SOFT = 0.5; // so that a pixel is about as gray as the stroke covers of it
 
 // The distance of a point from a line between two points
 function distance(x, y, [x0, y0], [x1, y1]) {
@@ -57,7 +57,7 @@ function fillBox(strokes, rows, columns, margin) {
   return strokes.map((stroke) => stroke.map(place));
 }
 
-// Draw strokes as MNIST prepared its digits: as large as fits in a box of 20 × 20 pixels, with their centre of mass at
+// Draw strokes as MNIST prepared its digits: as large as fits in a box of 20 × 20 pixels, with their center of mass at
 // the middle of the image. The pen has the same width whatever the size of the drawing.
 function renderAsMnist(strokes) {
   const box = render(fillBox(strokes, BOX, BOX, PEN + SOFT), BOX, BOX, PEN, SOFT);
@@ -67,7 +67,7 @@ function renderAsMnist(strokes) {
     row += ink * Math.floor(k / BOX);
     column += ink * (k % BOX);
   });
-  // MNIST's images have their centre of mass at the pixel (14, 14), counted from 0
+  // MNIST's images have their center of mass at the pixel (14, 14), counted from 0
   const shift = (sum) => Math.min(Math.max(Math.round(14 - sum / mass), 0), 28 - BOX);
   const [down, along] = [shift(row), shift(column)];
   const pixels = new Float64Array(28 * 28);
@@ -89,8 +89,8 @@ function straighten(strokes) {
 // Draw strokes as scikit-learn's digits are: upright, and as high as the image, or as wide as 6 of its 8 pixels
 function renderAsSmallDigit(strokes) {
   const inBox = fillBox(straighten(strokes), 8, 6, 8 * THICK);
-  const centred = inBox.map((stroke) => stroke.map(([x, y]) => [x + 1, y]));
-  return render(centred, 8, 8, 8 * THICK, AREA_SOFT);
+  const centered = inBox.map((stroke) => stroke.map(([x, y]) => [x + 1, y]));
+  return render(centered, 8, 8, 8 * THICK, AREA_SOFT);
 }
 
 // Draw strokes so that they fill the image
@@ -102,7 +102,7 @@ function renderLarge(strokes) {
 
 // How drawings are prepared: as well-known images of this size were, if there are any
 const [renderStrokes, howPrepared] = {
-  "28 × 28": [renderAsMnist, "scaled and centred as MNIST's digits are"],
+  "28 × 28": [renderAsMnist, "scaled and centered as MNIST's digits are"],
   "8 × 8": [renderAsSmallDigit, "scaled and slanted as scikit-learn's digits are"],
 }[`${height} × ${width}`] ?? [renderLarge, "scaled to fill the image"];
 
@@ -128,7 +128,7 @@ function drawPad() {
   context.fillRect(0, 0, pad.width, pad.height);
   if (example) {
     const small = document.createElement("canvas");
-    paint(small, example, height, width, 0, 1, GREYS);
+    paint(small, example, height, width, 0, 1, GRAYS);
     context.imageSmoothingEnabled = false;
     context.drawImage(small, 0, 0, pad.width, pad.height);
   }
@@ -159,7 +159,7 @@ function startStroke(point) {
   update();
 }
 
-// The colours of the layers do not jump while one draws: they depend on the examples, and on this image
+// The colors of the layers do not jump while one draws: they depend on the examples, and on this image
 function beginImage() {
   if (examples.length) restartColors();
 }
@@ -224,7 +224,7 @@ byId("clear").addEventListener("click", () => showExample());
 const examples = network.examples.map(({ name, pixels }) => {
   const numbers = Float64Array.from(atob(pixels), (character) => character.charCodeAt(0) / 255);
   const picture = make("canvas", { className: "pixels" });
-  paint(picture, numbers, height, width, 0, 1, GREYS);
+  paint(picture, numbers, height, width, 0, 1, GRAYS);
   const onclick = () => showExample(numbers);
   const properties = { type: "button", className: "example", "aria-label": `Example: ${name}`, onclick };
   byId("examples").append(make("button", properties, picture));
@@ -288,7 +288,7 @@ byId("weights-high").textContent = format(range, 2);
 byId("weights-note").textContent =
   `One image for each ${layers.length ? "hidden unit" : "output"}: light pixels excite it, dark ones inhibit it. ` +
   "The brighter the frame, the stronger the activation. " +
-  `Weights beyond ±${format(range, 2)}, 0.5\u00a0% of them, have the colours of the ends.`;
+  `Weights beyond ±${format(range, 2)}, 0.5\u00a0% of them, have the colors of the ends.`;
 
 function showFrames({ steps: [steps], outputs }) {
   const activations = steps[activationParts[0] + 1] ?? outputs;
@@ -306,7 +306,7 @@ const inputsOf = () => (example ? scale(example) : prepare(strokes));
 function updateNow() {
   const x = inputsOf();
   drawPad();
-  paint(byId("input"), x, height, width, 0, white, GREYS);
+  paint(byId("input"), x, height, width, 0, white, GRAYS);
   byId("input-note").textContent = describeInput();
   byId("input").setAttribute("aria-label", `The image that the network sees. ${describeInput()}`);
   const pass = showNetwork(x);

@@ -4,10 +4,10 @@ const network = JSON.parse(byId("network").textContent);
 network.members = network.members.map((parts) => parts.map((part) => readPart(part, network.dtype)));
 const inside = [...network.members[0], ...network.after]; // the parts of the member whose layers are shown
 
-// Colours: cividis, which becomes lighter from end to end, in grey and for all kinds of colour vision too
+// Colors: cividis, which becomes lighter from end to end, in gray and for all kinds of color vision too
 
 const COLORS = [[0, 34, 78], [65, 77, 107], [124, 123, 120], [188, 175, 111], [254, 232, 56]];
-const GREYS = [[0, 0, 0], [255, 255, 255]];
+const GRAYS = [[0, 0, 0], [255, 255, 255]];
 
 function pickColor(colors, share) {
   const place = Math.min(Math.max(share, 0), 1) * (colors.length - 1);
@@ -38,7 +38,7 @@ function roundUp(size) {
   return ends.find((end) => end >= size * (1 - 1e-9)) ?? size;
 }
 
-// Cells for a layer of hidden units: an element, and functions that show activations and set the ends of the colours
+// Cells for a layer of hidden units: an element, and functions that show activations and set the ends of the colors
 function makeLayer(number, part, units) {
   const canvas = make("canvas", { className: "cells", role: "img" });
   const [low, high] = [make("span"), make("span")];
@@ -48,7 +48,7 @@ function makeLayer(number, part, units) {
   const legend = make("div", { className: "legend" }, low, make("i"), high);
   const figure = make("figure", {}, caption, canvas, legend, readout);
   let [usual, most, isSigned, shown, hovered] = [0, 0, false, [], null];
-  let [start, end] = [0, 1]; // of the colours
+  let [start, end] = [0, 1]; // of the colors
   let [columns, cell] = [1, 1]; // of cells, and the pixels of one
 
   function hover(unit) {
@@ -83,7 +83,7 @@ function makeLayer(number, part, units) {
   canvas.addEventListener("pointerleave", () => hover(Infinity));
   new ResizeObserver(draw).observe(figure);
 
-  // Set the usual end of the colours: the median over examples of their largest activation. With the largest of all,
+  // Set the usual end of the colors: the median over examples of their largest activation. With the largest of all,
   // most examples would be dark.
   function setUsual(examples) {
     const sizes = examples.map(sizeOf).sort((a, b) => a - b);
@@ -94,7 +94,7 @@ function makeLayer(number, part, units) {
   // Forget the activations of other inputs
   const restart = () => (most = usual);
 
-  // The colours end at a round number, which grows when an activation exceeds it; 0 is their start, or in the middle
+  // The colors end at a round number, which grows when an activation exceeds it; 0 is their start, or in the middle
   function show(activations) {
     shown = Array.from(activations, (value) => (Number.isFinite(value) ? value : 0));
     most = Math.max(most, sizeOf(shown));
