@@ -23,17 +23,27 @@ from xpnet.core.activations import ACTIVATIONS
 from xpnet.export import make_page, write_lesson, write_page
 from xpnet.pages._lessons import LESSONS, PLANES, make_examples
 from xpnet.pages._page import describe_network
+from xpnet.tables.columns import Bins, CategoryColumn, DateColumn, NumberColumn, name_inputs, to_plain
 
 # JAX compiles programs for each of these tests, so that only what it could get wrong alone runs there
 pytestmark = pytest.mark.not_on("jax")
 
 ROOT = Path(__file__).parents[1]
+COLUMNS = (
+    CategoryColumn("sex", ("f", "m"), True, False),
+    NumberColumn("bill", 40.0, True),
+    DateColumn("seen", 14000.0, False, waves=("year", "day")),
+    NumberColumn("area", 30.0, True, Bins(12.0, (5.0, 20.0, 30.0, 80.0))),
+)
 PAGES = {
     "drawing": Network([784, 30, 10], seed=0),
     "small": Network([64, 5, 10], scale=1 / 16, seed=0),
     "sliders": Network([5, 6, 3], task="classification", seed=0),
+    "band": Network([1, 8, 4], cost="gaussian", seed=0),
+    "columns": Network([len(name_inputs(COLUMNS)), 8, 1], task="regression", seed=0),
 }
-SUBJECTS = [*PAGES, *LESSONS]
+PAGES["columns"].feature_names, PAGES["columns"].notes = name_inputs(COLUMNS), {"columns": to_plain(COLUMNS)}
+SUBJECTS = ["drawing", "small", "sliders", *LESSONS]
 
 
 def write(subject, path):
@@ -208,73 +218,82 @@ def test_the_command_writes_pages(capsys, tmp_path):
     for words, message in (
         (["show", model], "the following arguments are required: -o/--out"),
         (["show", model, "--lesson", "step", "-o", "p.html"], "show needs either MODEL, a file written by train"),
-        (["show", model, "-o", "p.html", "--image", "2x3"], "image=(2, 3) has 6 pixels, but the network has 784"),
     ):
         status, out, err = run_command(capsys, *words)
         assert (status in (1, 2), out, len(err.splitlines()), message in err) == (True, [], 1, True), err
 
 
 # What the scripts compute, without a browser. Each case has a page, a function in JavaScript that runs in its script,
-# arguments, what it must return for each of them, and the tolerance: relative to the largest number, or to 1.
+# arguments, what it must return for each of them, and bounds on relative and absolute differences.
 
-COMPUTE = """([network, rows]) => {
+COMPUTE = """([network, rows, isSlope, unit = 1]) => {
   const members = network.members.map((parts) => parts.map((part) => readPart(part, network.dtype)));
   const read = { ...network, members };
   return rows.map((row) => {
     const pass = run(read, row);
-    return Array.from(pass.outputs).flatMap((output, k) => [output, ...derivatives(read, pass, k)]);
+    const numbers = Array.from(pass.outputs).map((output, k) => (isSlope ? [...derivatives(read, pass, k)] : output));
+    return numbers.flat().map((number) => number / unit);
   });
 }"""
 
 
+def differentiate(f, x):
+    """Derivatives by differences of the fourth order, to 1e-10 of the largest."""
+    sides = [(f(x + h) - f(x - h), f(x + 2 * h) - f(x - 2 * h)) for h in 0.02 * np.eye(x.shape[1])]
+    return np.stack([(8 * near - far) / 0.24 for near, far in sides], axis=2)
+
+
 def networks():
-    """Outputs, and derivatives by differences: of every activation and task, of a mean, and of a geometric mean."""
+    """Outputs and derivatives, as shares of the largest: of every task, and of ensembles."""
     rng = np.random.default_rng(0)
-    x, tasks = rng.normal(50, 10, (40, 5)), [("gaussian", 4), ("quantile(0.1, 0.5, 0.9)", 6), ("cross_entropy", 1)]
-    options = {"activation": "tanh", "dtype": "float64"}
-    models = []
-    for name in [*ACTIVATIONS, "leaky_relu(0.1)", "elu(0.5, 1.5)"]:
-        hidden = "tanh" if name in ("exp", "softmax", "mean_std") else name
-        cost = {"softmax": "cross_entropy", "mean_std": "gaussian"}.get(name)
-        models.append(Network([5, 6, 2], activation=hidden, output_activation=name, cost=cost, scale=0.01, seed=1))
-    for cost, n_out in tasks:
-        members = [Network([5, 6, n_out], cost=cost, standardize=True, seed=k, **options) for k in range(3)]
+    x, y = rng.normal(50, 10, (40, 5)), rng.integers(0, 2, (40, 2))
+    models = [Network([5, 6, 2], activation="silu", scale=1 / 64, seed=1)]
+    tasks = [({"cost": "gaussian"}, 4), ({"cost": "quantile(0.1, 0.5, 0.9)"}, 6)]
+    for task, n_out in [*tasks, ({"task": "classification"}, 3), ({"task": "binary"}, 1)]:
+        options = {"activation": "tanh", "standardize": True, "dtype": "float64", **task}
+        members = [Network([5, 6, n_out], seed=k, **options) for k in range(3)]
         for k, net in enumerate(members):
-            net.train(
-                (x[k::3], rng.integers(0, 2, (len(x[k::3]), n_out if n_out == 1 else 2))), epochs=1, progress=False
-            )
+            net.train((x[k::3], y[k::3, 0] if "task" in task else y[k::3]), epochs=1, progress=False)
         models += [members[0], Ensemble.of(members)]
-    models[-1].calibrate((x, rng.integers(0, 2, 40)))
-    arguments = [[describe_network(model, None), x[:4].tolist()] for model in models]
-    expected = []
+        if "task" in task:
+            models[-1].calibrate((x, y[:, 0]))
+    x, arguments, expected = x[:4], [], []
     for model in models:
-        exact = model.to(dtype="float64")
-        y, steps = outputs_of(exact, x[:4]), 1e-4 * np.eye(5)
-        slopes = [(outputs_of(exact, x[:4] + step) - outputs_of(exact, x[:4] - step)) / 2e-4 for step in steps]
-        expected.append(np.stack([y, *slopes], axis=2).reshape(4, -1))
-    return PAGES["sliders"], COMPUTE, arguments, expected, 1e-7
+        net = model.to(dtype="float64")
+        is_exact = isinstance(net, Network) and not net.value.model.cost.levels
+        slopes = net.jacobian(x) if is_exact else differentiate(lambda x, net=net: outputs_of(net, x), x)
+        for is_slope, right in enumerate((outputs_of(net, x), slopes.reshape(4, -1))):
+            unit = np.abs(right).max() * (10 if is_slope and not is_exact else 1)
+            arguments.append([describe_network(model, None), x.tolist(), is_slope, unit])
+            expected.append(right / unit)
+    return PAGES["sliders"], COMPUTE, arguments, expected, 0, 1e-11
+
+
+def activations():
+    """Values and slopes of large and small numbers."""
+    z, arguments, expected = np.concatenate([np.linspace(-80, 80, 161), np.linspace(-1, 1, 41)])[:, None], [], []
+    for name in [*ACTIVATIONS.keys() - {"softmax"}, "leaky_relu(0.1)", "elu(0.5, 1.5)"]:
+        net = Network([1, 1], output_activation=name, dtype="float64", init="zeros")
+        net.w = [[[1.0]]]
+        arguments += [[describe_network(net, None), z.tolist(), is_slope] for is_slope in (False, True)]
+        expected += [net.forward(z), net.jacobian(z)[:, 0]]
+    return PAGES["sliders"], COMPUTE, arguments, expected, 1e-11, 1e-15
 
 
 def columns():
-    """Derivatives with respect to columns with bins and waves are those of differences of the page's outputs."""
-    from xpnet.estimators import TableEncoder
-
-    pandas, rng = pytest.importorskip("pandas"), np.random.default_rng(0)
-    days = pandas.to_timedelta(rng.integers(0, 24 * 999, 99), "h")
-    table = pandas.DataFrame({"area": rng.lognormal(3, 1, 99), "sold": pandas.Timestamp(2020, 1, 1) + days})
-    table.loc[:20, "area"] = np.nan
-    encoder = TableEncoder(bins=8).fit(table)
-    net = Network([encoder.transform(table).shape[1], 8, 1], task="regression", dtype="float64", seed=0)
-    net.feature_names, net.notes = encoder.get_feature_names_out(), {"columns": encoder.columns_}
-    code = """(values) => [0, 1].map((k) => {
-      const at = (value) => encode(change(fields.map((_, j) => ({ value: values[j], missing: false })), k, value));
+    """Derivatives with respect to columns with waves and bins are those of differences of the page's outputs."""
+    code = """(values) => [2, 3].map((k) => {
+      const before = [0, 41, ...values].map((value) => ({ value, missing: false }));
+      const outputOf = (move) => run(network, encode(change(before, k, before[k].value + move))).outputs[0];
       network.rounds = false;
-      const outputs = [1e-5, -1e-5].map((step) => run(network, at(values[k] + step)).outputs[0]);
-      const row = derivativesOf(run(network, at(values[k])), 0);
-      const own = slopeOf(row, fields.map((_, j) => ({ value: values[j], missing: false })), k);
-      return own - (outputs[0] - outputs[1]) / 2e-5;
+      const row = derivativesOf(run(network, encode(before)), 0);
+      return slopeOf(row, before, k) - (outputOf(1e-5) - outputOf(-1e-5)) / 2e-5;
     })"""
-    return net, code, [[20.5, 18500.25], [33, 17000.6], [7, 20000.1]], np.zeros((3, 2)), 1e-6
+    return "columns", code, [[18500.25, 20.5], [17000.6, 33], [20000.1, 7]], np.zeros((3, 2)), 0, 1e-7
+
+
+def move_strokes(strokes, size, left, top):
+    return [[(left + size * x, top + size * y) for x, y in stroke] for stroke in strokes]
 
 
 def drawings():
@@ -287,10 +306,8 @@ def drawings():
       const far = lines.map((line) => Math.abs(sum(line.map((own, k) => own * k)) / sum(line) - 14));
       return [long >= 18 && long <= 20, Math.max(...far) <= 0.5 + 1e-9, Math.max(...image)].map(Number);
     }"""
-    small = [
-        [[(0.6 + 0.3 * x, 0.1 + 0.3 * y) for x, y in stroke] for stroke in strokes] for strokes in STROKES.values()
-    ]
-    return PAGES["drawing"], code, small, np.ones((10, 3)), 1e-9
+    small = [move_strokes(strokes, 0.3, 0.6, 0.1) for strokes in STROKES.values()]
+    return PAGES["drawing"], code, small, np.ones((10, 3)), 0, 1e-9
 
 
 def small_drawings():
@@ -301,10 +318,8 @@ def small_drawings():
       return [sum(images.map(sum)) / (640 * white), first - last];
     }"""
     places = [(1, 0, 0), (0.5, 0.4, 0.1)]
-    drawn = [
-        [[[(u + a * x, v + a * y) for x, y in s] for s in all_] for all_ in STROKES.values()] for a, u, v in places
-    ]
-    return "small", code, drawn, [[0.3, 0]] * 2, 0.03
+    drawn = [[move_strokes(strokes, *place) for strokes in STROKES.values()] for place in places]
+    return "small", code, drawn, [[0.3, 0]] * 2, 0, 0.03
 
 
 def random_numbers():
@@ -318,7 +333,7 @@ def random_numbers():
     for seed, n in arguments:
         rng = np.random.default_rng(seed)
         expected.append([*rng.permutation(7), *rng.standard_normal(n), *rng.permutation(n), *rng.permutation(2)])
-    return "plane", code, arguments, expected, 1e-12
+    return "plane", code, arguments, expected, 1e-12, 0
 
 
 def planes():
@@ -327,8 +342,8 @@ def planes():
       Object.assign(settings, { data, activation, cost, layers, seed });
       begin();
       trainEpochs(9);
-      const pictures = computePictures().map((layer) => layer.map((picture) => picture[1234]));
-      return [...costs, ...parts.flatMap(({ w, b }) => (w ? [...w, ...b] : [])), ...pictures.flat()];
+      const pictures = computePictures().map((layer) => layer.map((picture) => [1234, 0, 2999].map((p) => picture[p])));
+      return [...costs, ...parts.flatMap(({ w, b }) => (w ? [...w, ...b] : [])), ...pictures.flat(2)];
     }"""
     arguments = [
         [name, activation, layers, cost, 3 * layers]
@@ -341,10 +356,12 @@ def planes():
         sizes = [2, *[4] * layers, 1]
         net = Network(sizes, activation=activation, cost=cost, dtype="float64", seed=seed)
         history = net.train(make_examples(name), epochs=9, batch_size=10, lr=0.3, progress=False)
-        x = np.array([[(34 + 0.5) / 60 * 5 - 2.5, 2.5 - (20 + 0.5) / 60 * 5]])
-        numbers = [array.ravel() for layer in net.layers for array in layer] + [a[0] for a in net.activations(x)]
+        row, column = np.divmod([1234, 0, 2999], 60)
+        x = np.stack([(column + 0.5) / 12 - 2.5, 2.5 - (row + 0.5) / 12], axis=1)
+        numbers = [array.ravel() for layer in net.layers for array in layer]
+        numbers += [a.T.ravel() for a in net.activations(x)]
         expected.append(np.concatenate([history["cost"], *numbers]))
-    return "plane", code, arguments, expected, 1e-9
+    return "plane", code, arguments, expected, 0, 1e-9
 
 
 def neurons():
@@ -363,7 +380,7 @@ def neurons():
             a = net.forward(x).item()
             numbers += [net.w[0].item(), net.b[0].item(), a, a * (1 - a), net.deltas(x, y)[0].item(), net.cost((x, y))]
             net.minibatch_update((x, y), lr)
-    return "neuron", code, [arguments], [numbers], 1e-9
+    return "neuron", code, [arguments], [numbers], 1e-11, 0
 
 
 def steps():
@@ -397,10 +414,8 @@ def steps():
     for outputs, rows in arguments:
         start = LESSONS["step"][1]()["networks"][outputs]
         net = Network([2, 2, 1 + outputs], dtype="float64", seed=0)
-        net.layers, batch = (
-            [(layer["w"], layer["b"]) for layer in start["layers"]],
-            (x[rows], np.array(start["y"])[rows]),
-        )
+        net.layers = [(layer["w"], layer["b"]) for layer in start["layers"]]
+        batch = x[rows], np.array(start["y"])[rows]
         values = [0]
         for _ in range(10):
             a, deltas, gradients = net.activations(batch[0]), net.deltas(*batch), net.backward(*batch)
@@ -414,29 +429,27 @@ def steps():
             values += [net.cost(batch), *(numbers[key] for key in sorted(numbers))]
             net.minibatch_update(batch, 0.5)
         expected.append(values)
-    return "step", code, arguments, expected, 1e-9
+    return "step", code, arguments, expected, 1e-11, 0
 
 
 @pytest.mark.skipif(NODE is None, reason="Node.js is not installed")
 @pytest.mark.parametrize(
     "case",
     [
-        *(networks, columns, drawings, small_drawings, random_numbers, neurons, steps),
+        *(networks, activations, columns, drawings, small_drawings, random_numbers, neurons, steps),
         pytest.param(planes, marks=pytest.mark.slow),
     ],
 )
 def test_scripts_compute_what_the_library_does(case, tmp_path):
-    subject, code, arguments, expected, tolerance = case()
+    subject, code, arguments, expected, rtol, atol = case()
     write(subject, tmp_path / "page.html")
     (tmp_path / "arguments.json").write_text(json.dumps(arguments))
     files = [tmp_path / "page.html", tmp_path / "arguments.json"]
     done = subprocess.run([NODE, ROOT / "tests/programs/page.js", *files, code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     for argument, computed, wanted in zip(arguments, json.loads(done.stdout), expected, strict=True):
-        wanted = np.asarray(wanted, float)
-        np.testing.assert_allclose(
-            computed, wanted, rtol=0, atol=tolerance * max(1, np.abs(wanted).max()), err_msg=str(argument)[:99]
-        )
+        computed = np.asarray(computed, float)  # Python reads large numbers as whole ones
+        np.testing.assert_allclose(computed, wanted, rtol=rtol, atol=atol, err_msg=str(argument)[:99])
 
 
 # What a learner does in a browser. Each line is an action, or after "=" what must be true then, soon. Lines run in the
@@ -478,8 +491,8 @@ ACTIONS = {
         draw 2
         = query("#verdict strong").textContent === "2" && query("#outputs .chosen .label").textContent === "2"
         = query("#outputs .chosen .value").textContent === percent(run(network, inputsOf()).outputs[2])
-        choose #target 3
-        choose #effect-kind derivative
+        select_option #target | 3
+        select_option #effect-kind | derivative
         do window.own = () => derivatives(network, run(network, inputsOf()), 3)
         do window.order = () => { const d = own(); return Array.from(d, (_, k) => k).sort((j, k) => d[j] - d[k]); }
         do window.reds = () => { const red = redOf("effect"); return order().map((p) => red[p]); }
@@ -491,7 +504,7 @@ ACTIONS = {
         = byId("live").textContent.startsWith("The answer is ")
     """,
     "sliders": f"""
-        fill {NUMBERS} -300
+        fill {NUMBERS} | -300
         = encode(state)[0] === -300
         = query("#outputs .value").textContent === percent(run(network, encode(state)).outputs[0])
         do window.slopes = () => [...document.querySelectorAll("#inputs .value")].map((e) => e.textContent).join()
@@ -501,22 +514,22 @@ ACTIONS = {
         focus {RANGES}
         press ArrowRight
         = Math.abs(encode(state)[0] + 3 - 6 / 200) < 1e-9
-        choose #target 1
-        choose #over 4
+        select_option #target | 1
+        select_option #over | 4
         = slopes() === expected(1) && query("#curve-title").textContent === "probability of 1 over input 4"
         do window.passes = Array.from({{ length: 121 }}, (_, k) => run(network, encode(change(state, 4, -3 + k / 20))))
         = follows(heights("#curve path"), passes.map((pass) => pass.outputs[1]))
         = follows(heights("#slope path"), passes.map((pass) => derivatives(network, pass, 1)[4]))
-        empty {NUMBERS}
+        fill {NUMBERS} |
         = query("#inputs input[type=number]").ariaInvalid === "true" && encode(state)[0] < -2.9
-        choose #target all
+        select_option #target | all
         = document.querySelectorAll("#curve path").length === 3 && document.querySelectorAll(".now").length === 2
         click #reset
         = encode(state).every((number) => number === 0)
     """,
     "band": """
         = query("#curve-title").textContent === "mean of output 0 over input 0"
-        choose #target 1
+        select_option #target | 1
         do window.at = Array.from({ length: 121 }, (_, k) => run(network, [-3 + k / 20]).outputs)
         do window.edge = (sign) => at.map((y) => y[1] + 2 * sign * y[3])
         = follows([...heights("#curve .curve"), ...heights("#curve .band")],
@@ -524,18 +537,18 @@ ACTIONS = {
         = query("#curve .key").textContent.endsWith(" ± 2 standard deviations")
     """,
     "columns": f"""
-        = state.map(({{ value }}) => value).join() === "0,0,0"
-        choose #inputs select >> nth=0 1
-        fill {NUMBERS} 100.25
+        = state.map(({{ value }}) => value).join() === "0,0,0,30"
+        select_option #inputs select >> nth=0 | 1
+        fill {NUMBERS} | 100.25
         = encode(state).join() === "0,1,0,100.25,0," + encode(state).slice(5).join()
-        choose #inputs select >> nth=1 1
-        choose #inputs select >> nth=0 3
+        select_option #inputs select >> nth=1 | 1
+        select_option #inputs select >> nth=0 | 3
         = encode(state).slice(0, 5).join() === "0,0,0,40,1" && query("#inputs .value").textContent === "0"
-        fill {NUMBERS} 3
+        fill {NUMBERS} | 3
         = query("#inputs div:nth-child(3) select").value === "0"
     """,
     "step": """
-        choose #outputs-count 1
+        select_option #outputs-count | 1
         click #next
         click #next
         click #next
@@ -558,7 +571,7 @@ ACTIONS = {
         = document.activeElement.dataset.key === "c-1"
         = byId("formula").textContent.startsWith("C of example 2= ½ · (")
         do window.bad = () => query("#parameters input").ariaInvalid; window.before = JSON.stringify(state)
-        fill #parameters input >> nth=0 1001
+        fill #parameters input >> nth=0 | 1001
         = bad() === "true"
         = byId("given-note").textContent === "w¹₁₁ must be a number from −1000 to 1000; it stays 0.5."
         = JSON.stringify(state) === before
@@ -567,16 +580,16 @@ ACTIONS = {
         = follows(heights("#fall path"), [...past.map(({ cost }) => cost), shown.cost])
         do for (let k = 0; k < 60; k++) byId("back").click()
         = byId("count").textContent === "Step 1" && JSON.stringify(state) === before && past.length === 0
-        fill #data input >> nth=0 -0.5
-        fill #rate input 1.7
+        fill #data input >> nth=0 | -0.5
+        fill #rate input | 1.7
         = state.x[0][0] === -0.5 && state.lr === 1.7
-        choose #rows 1
+        select_option #rows | 1
         = rows.join() === "1" && !shown.numbers.has("z-1-0-0")
     """,
     "neuron": """
-        fill #start input >> nth=0 -1
+        fill #start input >> nth=0 | -1
         = paths[0][0].w === -1 && query("#state tr:nth-child(6) .value").textContent === "−1.00"
-        fill #rate-number input -2
+        fill #rate-number input | -2
         = byId("set-note").textContent === "The learning rate must be a number from 0 to 1000; it stays 0.15."
         click #one
         = byId("epoch").textContent === "Epoch 1 of 300" && byId("set-note").textContent === ""
@@ -599,13 +612,13 @@ ACTIONS = {
         = byId("count").textContent === "Epoch 0, step 1 of 12"
         click #epoch
         = byId("count").textContent === "Epoch 1"
-        fill #example 41
+        fill #example | 41
         = document.querySelectorAll("#stage .value").length === 2 + 3 * 5
         = query(".ring").getAttribute("cx") === String(x[40][0])
         = [...document.querySelectorAll("#stage .value")].at(-1).dataset.value === String(compute(40).delta[2][0])
         click #worst
         = compute(chosen).cost === Math.max(...x.map((_, r) => compute(r).cost))
-        fill #example 121
+        fill #example | 121
         = byId("example").ariaInvalid === "true" && document.querySelectorAll("#stage .value").length === 0
         click #tries button >> nth=1
         = settings.data === "exclusive_or" && byId("layers").value === "3"
@@ -616,26 +629,26 @@ ACTIONS = {
         click #reset
         = costs.length === 0 && byId("told").textContent === ""
         still
-        choose #layers 2
+        select_option #layers | 2
         click #run
         = costs.length === 100 && byId("fall-note").textContent.includes(" of 120 examples are on the right side.")
         python
-        choose #activation relu
+        select_option #activation | relu
         do settings.lr = 1e300; byId("epoch").click(); byId("epoch").click()
         = byId("told").textContent.includes("choose a smaller rate")
     """,
 }
 
 
-def open_page(tab, path, complaints, width=1280, scheme="light"):
-    """Open a file, with the helpers; whatever it complains of or asks for goes to a list."""
+def open_page(tab, path):
+    """Open a file, with the helpers; return a list, to which goes whatever it complains of or asks for."""
+    complaints = []
     for event, describe in (("console", "text"), ("pageerror", "message"), ("request", "url")):
         tab.on(event, lambda what, describe=describe: complaints.append(getattr(what, describe)))
-    tab.set_viewport_size({"width": width, "height": 900})
-    tab.emulate_media(color_scheme=scheme, reduced_motion="no-preference")
     tab.goto(path.as_uri())
     assert complaints == [path.as_uri()]
     tab.evaluate(HELPERS)
+    return complaints
 
 
 @pytest.fixture(scope="module")
@@ -646,37 +659,27 @@ def browser():
 
 @pytest.fixture
 def tab(browser):
-    tab = browser.new_context().new_page()
+    tab = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
     yield tab
     tab.context.close()
 
 
-def make_subjects(digits):
-    """The networks of pages that actions need: one that has learnt the digits, one with a band, one of a table."""
-    from xpnet.tables.columns import CategoryColumn, DateColumn, NumberColumn, name_inputs, to_plain
-
+@pytest.fixture(scope="module")
+def trained(digits):
+    """A network that has learnt the digits."""
     net = Network([784, 30, 10], activation="relu", task="classification", seed=0)
     net.train(digits[0], epochs=5, batch_size=32, lr=OneCycle(0.3), progress=False)
-    columns = (
-        CategoryColumn("sex", ("f", "m"), True, False),
-        NumberColumn("bill", 40.0, True),
-        DateColumn("seen", 14000.0, False, waves=("year", "day")),
-    )
-    table = Network([len(name_inputs(columns)), 8, 1], task="regression", seed=0)
-    table.feature_names, table.notes = name_inputs(columns), {"columns": to_plain(columns)}
-    return {"drawing": net, "band": Network([1, 8, 4], cost="gaussian", seed=0), "columns": table}
+    return net
 
 
 @pytest.mark.slow
 @pytest.mark.needs("playwright", "chromium")
 @pytest.mark.parametrize("name", ACTIONS)
-def test_a_learner_sees_what_the_actions_lead_to(tab, name, digits, tmp_path):
-    write(make_subjects(digits).get(name, name), tmp_path / "page.html")
-    complaints = []
-    open_page(tab, tmp_path / "page.html", complaints)
+def test_a_learner_sees_what_the_actions_lead_to(tab, name, trained, tmp_path):
+    write(trained if name == "drawing" else name, tmp_path / "page.html")
+    complaints = open_page(tab, tmp_path / "page.html")
     for line in re.sub(r"\n {10,}", " ", ACTIONS[name]).strip().splitlines():
         verb, _, rest = line.strip().partition(" ")
-        selector, _, value = rest.rpartition(" ")
         if verb == "=":
             tab.wait_for_function(f"() => {rest}", timeout=5000)
         elif verb == "do":
@@ -691,13 +694,9 @@ def test_a_learner_sees_what_the_actions_lead_to(tab, name, digits, tmp_path):
         elif verb == "python":
             names = {}
             exec(tab.inner_text("#code").replace("lr=", "progress=False, lr="), names)
-            np.testing.assert_allclose(tab.evaluate("() => costs"), names["history"]["cost"], rtol=0, atol=1e-6)
-        elif verb == "empty":
-            tab.fill(rest, "")
-        elif verb in ("fill", "choose"):
-            (tab.fill if verb == "fill" else tab.select_option)(selector, value)
+            np.testing.assert_allclose(tab.evaluate("() => costs"), names["history"]["cost"], rtol=0, atol=1e-9)
         else:
-            getattr(tab, verb)(rest)
+            getattr(tab, verb)(*(argument.strip() for argument in rest.split("|")))
     assert complaints == [(tmp_path / "page.html").as_uri()]
 
 
@@ -721,7 +720,7 @@ FITS = """(width) => innerWidth === width && Math.ceil(document.body.getBounding
 @pytest.mark.parametrize("name", SUBJECTS)
 def test_pages_fit_and_the_keyboard_reaches_all_controls_each_with_a_name(tab, name, tmp_path):
     write(name, tmp_path / "page.html")
-    open_page(tab, tmp_path / "page.html", [])
+    open_page(tab, tmp_path / "page.html")
     if name == "step":
         tab.select_option("#outputs-count", "1")
         tab.fill("#parameters input >> nth=0", "-123.456")
