@@ -179,7 +179,7 @@ def describe_network(net: Network | Ensemble, picture: InputImage | None) -> dic
             'net.to(dtype="float32") if it is float64'
         )
     # Calibrated probabilities have a geometric mean: that of the mean of what goes into the last activation
-    after = [parts.pop() for parts in members][:1] if len(members) > 1 and net.temperature is not None else []
+    after = [] if net.temperature is None else [parts.pop() for parts in members][:1]
     net = require_networks(net)[0]
     description: dict[str, Any] = {
         "sizes": net.sizes,

@@ -171,8 +171,8 @@ function pullBack(parts, steps, g) {
 const isMeanStd = (part) => part.name === "mean_std"; // the first half of the outputs are means
 
 // Run the members of an ensemble, or a network by itself: the steps of each, the mean of their outputs, and what is
-// computed `after` it: the last activation of calibrated ensembles. Standard deviations are joined with the variance of
-// the means.
+// computed `after` it: the last activation, if probabilities are calibrated. Standard deviations are joined with the
+// variance of the means.
 function run({ members, after }, x) {
   const steps = members.map((parts) => forward(parts, x));
   const joined = steps[0].at(-1).map((_, k) => averageOf(steps, (own) => own.at(-1)[k]));
