@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 import numpy as np
@@ -91,18 +92,16 @@ def assign_scaling(value: Value, scaling: Any) -> Value:
 
 def check_value(value: Any, present: Value) -> Value:
     """Refuse what is not a value of a network with the same model and place, or has parts that do not fit it."""
-    if not isinstance(value, Value):
-        raise _refuse("value", present, f"it is {show(value)}")
-    if value.place != present.place:
-        raise _refuse("value", present, f"it is in {value.dtype} on {value.backend.name}")
-    try:
+    with _explain("value", present):
+        if not isinstance(value, Value):
+            raise ArgumentError(f"it is {show(value)}")
+        if value.place != present.place:
+            raise ArgumentError(f"it is in {value.dtype} on {value.backend.name}")
         if difference := find_difference(value.model, present.model):
             raise ArgumentError(difference)
         check_parts(value, present)
         if value.stored is not present.stored or value.optimizer is not present.optimizer:
             _check_arrays(value.state, value.optimizer, present)
-    except (AttributeError, TypeError, ValueError) as error:  # it may hold anything
-        raise _refuse("value", present, str(error)) from error
     return value
 
 
@@ -116,12 +115,10 @@ def check_parts(value: Value, present: Value) -> None:
 
 def check_state(state: Any, present: Value) -> State:
     """Refuse what is not the state of a network with this value, or of one like it."""
-    if not isinstance(state, State):
-        raise _refuse("state", present, f"it is {show(state)}")
-    try:
+    with _explain("state", present):
+        if not isinstance(state, State):
+            raise ArgumentError(f"it is {show(state)}")
         _check_arrays(state, present.optimizer, present)
-    except ArgumentError as error:
-        raise _refuse("state", present, str(error)) from error
     return state
 
 
@@ -145,11 +142,16 @@ def _outline(nest: Any, *, typed: bool = True) -> Any:
     return typed and kind, tuple(getattr(nest, "shape", ())), getattr(nest, "dtype", kind)
 
 
-def _refuse(name: str, present: Value, problem: str) -> ArgumentError:
-    return ArgumentError(
-        f"{name} must be an earlier {name} of this network, or that of one with the same arguments, in {present.dtype} "
-        f"on {present.backend.name}; {problem}"
-    )
+@contextmanager
+def _explain(name: str, present: Value) -> Iterator[None]:
+    """Say what a value or a state must be, where it may hold anything."""
+    try:
+        yield
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ArgumentError(
+            f"{name} must be an earlier {name} of this network, or that of one with the same arguments, in "
+            f"{present.dtype} on {present.backend.name}; {error}"
+        ) from error
 
 
 # Parts of a value
