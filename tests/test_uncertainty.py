@@ -314,6 +314,10 @@ def test_calibrated_intervals_hold_on_new_data(cost, members):
     for row in rows:
         assert abs(row["measured"] - row["nominal"]) < 3 * row["standard_error"]
     assert max(map(abs, raw)) > 0.05
+    predicted = model.predict(test[0])
+    point = predicted if cost == "gaussian" else predicted[:, 1]
+    error = np.abs(point - test[1][:, 0]).mean()
+    assert model.measure(test, metrics=["mae"])["mae"] == pytest.approx(error, rel=1e-9)
     rows = "below  standard error\n  0.050" if cost.startswith("quantile") else "within  standard error\n  0.680"
     assert repr(model.coverage(test)).startswith(f"nominal  {rows}")
     assert "<td" in model.coverage(test)._repr_html_()
@@ -783,6 +787,9 @@ def test_examples_are_calibrated_before_they_are_scaled(place):
     net.calibrate((new, y))
     expected = best_temperature(y, "classification", lambda t: probabilities(z, "classification", t))
     assert net.temperature == pytest.approx(expected, rel=1e-2)
+    p = array(net, net.predict_proba(new))
+    np.testing.assert_allclose(p, probabilities(z, "classification", net.temperature), rtol=1e-4)
+    assert net.measure((new, y), metrics=["log_loss"])["log_loss"] == pytest.approx(log_loss(y, p), rel=1e-4)
 
 
 @pytest.mark.parametrize("far", [18.0, 60.0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -143,7 +143,7 @@ def _outline(nest: Any, *, typed: bool = True) -> Any:
 
 
 @contextmanager
-def _explain(name: str, present: Value) -> Iterator[None]:
+def _explain(name: str, present: Value) -> Generator[None, None, None]:
     """Say what a value or a state must be, where it may hold anything."""
     try:
         yield
