@@ -64,11 +64,7 @@ def test_history_and_what_is_printed(place, monkeypatch, capsys):
     assert out.splitlines()[1] == f"{line}\t cost on the test data: {net.cost((x, labels)):.6g}"
     assert len(out.splitlines()) == 2
     assert "Epoch 2/2" in err
-    assert history is net.history
-    assert len(history) == 2
-    assert history["test_correct"][-1] == k
-    assert history["test_accuracy"][-1] == net.accuracy((x, labels))
-    assert all(row["seconds"] > 0 and row["examples_per_second"] > 0 for row in history)
+    assert (history["test_correct"][-1], history["test_accuracy"][-1]) == (k, net.accuracy((x, labels)))
     assert "2 epochs" in repr(history)
     net.train((x, labels), epochs=1, batch_size=M, test_data=(x, labels), progress=False)
     assert capsys.readouterr() == ("", "")
@@ -97,33 +93,23 @@ def test_metrics_are_of_calibrated_probabilities_and_the_cost_is_not():
 # Going wrong
 
 
-def test_divergence_names_the_place_and_gives_the_network_back(place):
+@pytest.mark.parametrize(("size", "factor", "steps"), [(M, 1.0, "1 to 5"), (N, 1e10, "1 to 1")])
+def test_divergence_names_the_place_and_gives_the_network_back(place, size, factor, steps):
+    """Also in the last step: its cost, which is that before its update, is still finite."""
     optimizer = SGD(momentum=0.9)
     net = make(place, SIZES, "relu", "identity", "quadratic", dtype="float32")
     x, y = problem()
     net.train((x, y), epochs=1, batch_size=M, lr=0.01, optimizer=optimizer, progress=False)
-    before = snapshot(net)
-    with pytest.raises(DivergenceError, match=r"diverged in epoch 1, steps 1 to 5, at lr=1e\+30.*Give a smaller lr"):
-        net.train((x, y), epochs=3, batch_size=M, lr=1e30, optimizer=optimizer, progress=False)
+    before, y = snapshot(net), factor * y
+    assert net.cost((x, y)) < np.inf
+    with pytest.raises(DivergenceError, match=rf"in epoch 1, steps {steps}, at lr=1e\+30.*Give a smaller lr"):
+        net.train((x, y), epochs=1, batch_size=size, lr=1e30, optimizer=optimizer, progress=False)
     assert_same(net, before)
     assert len(net.history) == 0
     with pytest.raises(DivergenceError, match="diverged in a minibatch update, at lr=1e"):
-        net.minibatch_update((x, 1e30 * y), 1e30)
-    assert_same(net, before)
-    net.train((x, y), epochs=1, batch_size=M, lr=0.01, optimizer=optimizer, progress=False)
-
-
-@pytest.mark.not_on("strict-device1", "torch")
-def test_weights_that_become_infinite_in_the_last_step_are_a_divergence(place):
-    """The cost of a step is that before its update, so it is still finite."""
-    net = make(place, SIZES, "identity", "identity", "quadratic", dtype="float32")
-    before, (x, y) = snapshot(net), problem()
-    assert net.cost((x, 1e10 * y)) < np.inf
-    with pytest.raises(DivergenceError, match=r"diverged in epoch 1, steps 1 to 1, at lr=1e\+30"):
-        net.train((x, 1e10 * y), epochs=1, batch_size=N, lr=1e30, progress=False)
-    with pytest.raises(DivergenceError, match="diverged in a minibatch update, at lr=1e"):
         net.minibatch_update((x, 1e10 * y), 1e30)
     assert_same(net, before)
+    net.train((x, y / factor), epochs=1, batch_size=M, lr=0.01, optimizer=optimizer, progress=False)
 
 
 @ON_NUMPY

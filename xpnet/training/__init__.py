@@ -37,7 +37,6 @@ if TYPE_CHECKING:
         require_classes,
     )
     from xpnet.training._groups import ChunkResult, ChunkResults, ChunkRunner, KeptLoops
-    from xpnet.training._loop import Runner
     from xpnet.training._plan import Job, Plan
     from xpnet.training._train import Alone, Stream, check_plan, group_by_structure, train
     from xpnet.training._warnings import warn_of_no_step
@@ -58,7 +57,6 @@ __all__ = [
     "KeptLoops",
     "Moment",
     "Plan",
-    "Runner",
     "SaveFunction",
     "Stream",
     "check_machine",
@@ -129,7 +127,6 @@ __getattr__ = import_lazily(
             "ChunkRunner",
             "KeptLoops",
         ),
-        "_loop": ("Runner",),
         "_plan": (
             "Job",
             "Plan",
