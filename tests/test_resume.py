@@ -5,7 +5,8 @@ import itertools
 import os
 import signal
 from contextlib import nullcontext
-from functools import cache
+from functools import cache, reduce
+from operator import getitem
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Thread
@@ -13,7 +14,7 @@ from threading import Thread
 import numpy as np
 import pytest
 from helpers import Interrupt, assert_same, snapshot
-from test_checkpoint import Own, forge, full_disk, read
+from test_checkpoint import Own, encode, full_disk, read
 from test_training import InterruptAt
 
 from xpnet import (
@@ -51,15 +52,11 @@ def short_chunks(monkeypatch):
     monkeypatch.setattr(_loop, "steps_per_chunk", lambda *args, **options: 2)
 
 
-def put(*path, value):
-    """Set what lies at a path of the header."""
-
-    def change(header, arrays):
-        for key in path[:-1]:
-            header = header[key]
-        header[path[-1]] = value
-
-    return change
+def forge(path, change):
+    """Change the header and the arrays of a file."""
+    header, arrays = read(path.read_bytes())
+    change(header, arrays)
+    path.write_bytes(encode(header, arrays))
 
 
 def network(place=None, sizes=(3, 4, 2), **options):
@@ -631,7 +628,8 @@ FORGERIES = [  # which would pass for what they stand for
 @pytest.mark.parametrize(("where", "value"), FORGERIES, ids=lambda x: str(x)[:60])
 def test_a_forged_training_is_refused_and_nothing_changes(halfway, where, value):
     net = network()
-    forge(halfway, put("training", *where, value=value))
+    *path, last = where
+    forge(halfway, lambda header, _: reduce(getitem, path, header["training"]).update({last: value}))
     with pytest.raises(CheckpointError, match="run holds a network that is not valid"):
         train(net, halfway, resume=True)
     assert_same(net, snapshot(network()))
@@ -888,5 +886,5 @@ def test_an_interrupt_at_any_line_leaves_a_checkpoint_that_goes_on(tmp_path):
 
 def test_an_exception_leaves_a_checkpoint_too(tmp_path):
     interrupted(tmp_path / "run", network, chunks=CHUNKS + 1, error=RuntimeError)
-    header, _ = read(tmp_path / "run")
+    header, _ = read((tmp_path / "run").read_bytes())
     assert header["training"]["position"]["steps"] == 2
