@@ -4,7 +4,7 @@ cuBLAS reads matrices column by column: element (i, j) of a matrix with leading 
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -28,52 +28,30 @@ def make_cublas(runtime: HostRuntime, meter: Meter) -> ModuleType:
     for number, name in enumerate(CONSTANTS):
         setattr(module, name, number)
 
-    def check_and_count(detail: str) -> None:
+    def multiply(detail: str, products: Iterable[tuple[np.ndarray, ...]]) -> None:
         if runtime.is_capturing():
             raise NotImplementedError("calling cuBLAS API during stream capture is currently unsupported")
         meter.add("product", detail)
+        for left, right, out in products:
+            out[...] = left @ right
 
-    def multiply(ta: int, tb: int, m: int, n: int, k: int, a: Any, b: Any, c: Any) -> None:
-        """C ← op(A) op(B); each operand is (address, leading dimension, dtype)."""
-        left = _matrix(a, *((k, m) if ta else (m, k)))
-        right = _matrix(b, *((n, k) if tb else (k, n)))
-        _matrix(c, m, n)[...] = (left.T if ta else left) @ (right.T if tb else right)
+    def gemm(handle, ta, tb, m, n, k, alpha, a, a_type, lda, b, b_type, ldb, beta, c, c_type, ldc, *_):
+        multiply("gemm", [_product(ta, tb, m, n, k, (a, lda, a_type), (b, ldb, b_type), (c, ldc, c_type))])
 
-    def gemm(handle, ta, tb, m, n, k, alpha, a, a_type, lda, b, b_type, ldb, beta, c, c_type, ldc, compute, algorithm):
-        check_and_count("gemm")
-        multiply(ta, tb, m, n, k, (a, lda, a_type), (b, ldb, b_type), (c, ldc, c_type))
-
-    def gemm_strided(
-        handle, ta, tb, m, n, k, alpha, a, a_type, lda, step_a, b, b_type, ldb, step_b, beta, c, c_type, ldc, step_c,
-        batch, compute, algorithm,
-    ):  # fmt: skip
-        check_and_count("batched gemm")
-        size = np.dtype(DTYPES[a_type]).itemsize
-        for i in range(batch):
-            operands = (a + i * step_a * size, lda, a_type), (b + i * step_b * size, ldb, b_type)
-            multiply(ta, tb, m, n, k, *operands, (c + i * step_c * size, ldc, c_type))
+    def gemm_strided(handle, *arguments):
+        multiply("batched gemm", _list_products(*arguments))
 
     def gemm_of_pointers(dtype: int) -> Callable[..., None]:
         def gemm_batched(handle, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, batch):
-            check_and_count("batched gemm")
-            pointers = (array_at(address, (batch,), (8,), np.uint64) for address in (a, b, c))
-            for x, y, z in zip(*pointers, strict=True):
-                multiply(ta, tb, m, n, k, (int(x), lda, dtype), (int(y), ldb, dtype), (int(z), ldc, dtype))
+            pointers = (array_at(address, (batch,), (8,), np.uint64).tolist() for address in (a, b, c))
+            operands = ([(x, lda, dtype), (y, ldb, dtype), (z, ldc, dtype)] for x, y, z in zip(*pointers, strict=True))
+            multiply("batched gemm", (_product(ta, tb, m, n, k, *matrices) for matrices in operands))
 
         return gemm_batched
-
-    def geam(dtype: int) -> Callable[..., None]:
-        def transpose(handle, ta, tb, m, n, alpha, a, lda, beta, b, ldb, c, ldc):
-            check_and_count("geam")
-            source = _matrix((a, lda, dtype), *((n, m) if ta else (m, n)))
-            _matrix((c, ldc, dtype), m, n)[...] = source.T if ta else source
-
-        return transpose
 
     module.create, module.destroy = lambda: 1, lambda handle: None
     module.gemmEx, module.gemmStridedBatchedEx = gemm, gemm_strided
     module.sgemmBatched, module.dgemmBatched = gemm_of_pointers(0), gemm_of_pointers(1)
-    module.sgeam, module.dgeam = geam(0), geam(1)
     return module
 
 
@@ -97,18 +75,12 @@ class Cublas:
         assert workspace.value % 256 == 0, "cuBLAS wants an aligned workspace"
         return 0
 
-    def cublasGemmStridedBatchedEx(
-        self, handle, ta, tb, m, n, k, alpha, a, a_type, lda, step_a, b, b_type, ldb, step_b, beta, c, c_type, ldc,
-        step_c, batch, compute, algorithm,
-    ):  # fmt: skip
+    def cublasGemmStridedBatchedEx(self, handle, *arguments):
+        numbers = [getattr(x, "value", x) for x in arguments]
+        (ta, tb, m, n, k, alpha), lda, ldb, beta, ldc = numbers[:6], numbers[8], numbers[12], numbers[14], numbers[17]
         if lda < (k if ta else m) or ldb < (n if tb else k) or ldc < m or alpha._obj.value != 1 or beta._obj.value != 0:
             return 7  # CUBLAS_STATUS_INVALID_VALUE
-        products, size = [], np.dtype(DTYPES[a_type]).itemsize
-        for i in range(batch):
-            left = _matrix((a.value + i * step_a.value * size, lda, a_type), *((k, m) if ta else (m, k)))
-            right = _matrix((b.value + i * step_b.value * size, ldb, b_type), *((n, k) if tb else (k, n)))
-            out = _matrix((c.value + i * step_c.value * size, ldc, c_type), m, n)
-            products.append((left.T if ta else left, right.T if tb else right, out))
+        products = [*_list_products(*numbers)]
 
         def work() -> None:
             for left, right, out in products:
@@ -117,6 +89,23 @@ class Cublas:
         self.meter.add("product", "gemm")
         self.runtime.submit(self.streams[handle.value], work)
         return 0
+
+
+def _list_products(
+    ta, tb, m, n, k, alpha, a, a_type, lda, step_a, b, b_type, ldb, step_b, beta, c, c_type, ldc, step_c, batch, *_
+) -> Iterator[tuple[np.ndarray, ...]]:  # fmt: skip
+    """Find the matrices of a product of stacks, given as to cublasGemmStridedBatchedEx."""
+    size = np.dtype(DTYPES[a_type]).itemsize
+    for i in range(batch):
+        operands = (a + i * step_a * size, lda, a_type), (b + i * step_b * size, ldb, b_type)
+        yield _product(ta, tb, m, n, k, *operands, (c + i * step_c * size, ldc, c_type))
+
+
+def _product(ta: int, tb: int, m: int, n: int, k: int, a: Any, b: Any, c: Any) -> tuple[np.ndarray, ...]:
+    """Find the matrices of C ← op(A) op(B); each operand is (address, leading dimension, dtype)."""
+    left = _matrix(a, *((k, m) if ta else (m, k)))
+    right = _matrix(b, *((n, k) if tb else (k, n)))
+    return left.T if ta else left, right.T if tb else right, _matrix(c, m, n)
 
 
 def _matrix(operand: tuple[int, int, int], rows: int, columns: int) -> np.ndarray:

@@ -125,21 +125,10 @@ class HostKernels:
 
     def call_elementwise(self, kernel, args):
         """Call one of CuPy's element-wise kernels that are not ufuncs."""
-        if kernel.name.startswith("cupy_scan_"):
-            _, source, out = args
-            work = _cumulate(source, None, out)
-        elif kernel.name == "cupy_getitem_mask":
-            source, mask, _, out = args
-            work = _assign(out, lambda: _view(source)[_view(mask)])
-        elif kernel.name == "cupy_scatter_update_mask":
-            value, mask, _, out = args
-            work = lambda: np.place(_view(out), _view(mask), _view(value))  # noqa: E731
-        elif kernel.name in self.elementwise:
-            out, work = args[-1], self.elementwise[kernel.name](*args)
-        else:
+        if kernel.name not in self.elementwise:
             raise NotImplementedError(f"host_cupy has no kernel {kernel.name}: {kernel.operation}")
-        self.launch(kernel.name, args, work)
-        return out
+        self.launch(kernel.name, args, self.elementwise[kernel.name](*args))
+        return args[-1]
 
     def call_reduction(self, kernel, array, axis, dtype, out, keepdims):
         """Call one of CuPy's reductions."""
@@ -177,7 +166,9 @@ class HostKernels:
         """Sum up along an axis, in place of kernels of CuPy's that ask no hook."""
         dtype = np.cumsum(np.empty(0, a.dtype)).dtype if dtype is None else np.dtype(dtype)
         result = cupy.ndarray(a.shape, dtype) if out is None else out
-        self.launch("cumsum", [a, result], _cumulate(a, axis, result))
+        source = _view(a)
+        work = _assign(result, lambda: np.cumsum(source, axis=axis, dtype=result.dtype).reshape(result.shape))
+        self.launch("cumsum", [a, result], work)
         return result
 
     def sort(self, a, axis=-1, kind=None):
@@ -211,12 +202,6 @@ def _assign(out: Any, value: Callable[[], Any]) -> Callable[[], None]:
             np.copyto(target, np.asarray(value()), casting="unsafe")
 
     return work
-
-
-def _cumulate(array, axis, out):
-    """Sum up along an axis, or along all elements."""
-    source, dtype, shape = _view(array), out.dtype, out.shape
-    return _assign(out, lambda: np.cumsum(source, axis=axis, dtype=dtype).reshape(shape))
 
 
 def _take(array, index, left, middle, right, length, out):
