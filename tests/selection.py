@@ -17,7 +17,7 @@ ABOUT = {
     f"test_{name}"
     for name in ["activations", "backends", "backprop", "costs", "devices", "novelty", "training", "waits"]
 }
-RECORDED = {f"test_{name}" for name in ["data", "distributed", "dropout", "replay", "trainings"]}
+RECORDED = {f"test_{name}" for name in ["data", "distributed", "dropout", "processes", "replay", "trainings"]}
 ON_CUPY = {
     f"test_{name}"
     for name in [

@@ -238,37 +238,6 @@ def test_signals_are_handled_between_rounds():
     code.run()  # and can be used again
 
 
-@pytest.mark.parametrize("training", TRAININGS, ids=str)
-def test_every_operation_of_a_step_runs_in_c(training):
-    """Else the engine would name operations in Python."""
-    net, (x, y, weights) = Network(training.sizes, seed=1, **training.options), training.draw(260)
-    options = {"optimizer": training.optimizer, "sample_weight": weights, "lr": 0.01, "progress": False}
-    net.train((x, y), epochs=1, batch_size=8, **options)
-    assert net.engine == "replay of recorded steps in C"
-
-
-class Sums:
-    """An activation with a function that has no translation."""
-
-    def value(self, z, xp):
-        return xp.cumulative_sum(z, axis=-1)
-
-    def pullback(self, g, z, a, xp):
-        return xp.flip(xp.cumulative_sum(xp.flip(g, axis=-1), axis=-1), axis=-1)
-
-
-def test_an_operation_that_numpy_computes_in_its_own_way_stays_a_call():
-    nets = [Network([5, 24, 3], activation=Sums(), seed=0, dtype="float64") for _ in range(2)]
-    x = np.random.default_rng(0).standard_normal((320, 5))
-    for net, shares_steps in zip(nets, (True, False)):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(NumPyBackend, "shares_steps", shares_steps)
-            net.train((x, np.arange(320) % 3), epochs=2, batch_size=8, progress=False)
-    assert nets[0].engine.startswith("replay of recorded steps in C, ")
-    assert nets[0].engine.endswith(" operations in Python")
-    assert [w.tobytes() for w in nets[0].w] == [w.tobytes() for w in nets[1].w]
-
-
 def test_powers_are_left_to_numpy_where_its_loop_may_raise_or_be_another_one():
     """Those of whole numbers may raise; a column of exponents comes from a buffer, where NumPy sees no step of 0."""
     whole, numbers = np.full((64, 33), 2), np.random.default_rng(0).random((64, 33))

@@ -96,29 +96,21 @@ def test_small_products_get_one_thread_and_large_ones_what_there_is(backend, mon
 
 
 @pytest.mark.skipif(not NumPyBackend.shares_steps, reason="without the loop in C")
-def test_threads_of_the_loop_in_c_share_steps_of_any_size(monkeypatch):
+def test_threads_of_the_loop_in_c_share_steps_of_any_size():
     assert threads_during_training("numpy") == 2
     assert threads_during_training("numpy", blas_threads=3) == 3
-    monkeypatch.setenv("OMP_NUM_THREADS", "2")  # fixed when NumPy was imported
-    assert threads_during_training("numpy") == 2
 
 
+@pytest.mark.parametrize("shares_steps", [False, NumPyBackend.shares_steps])
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_an_explicit_number_wins(backend, monkeypatch):
-    get_backend(backend)
-    monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    assert threads_during_training(backend, blas_threads=1) == 1
-    monkeypatch.delenv("OMP_NUM_THREADS")
-    assert threads_during_training(backend, blas_threads=2) == 2
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_the_environment_wins(backend, monkeypatch):
-    monkeypatch.setattr(NumPyBackend, "shares_steps", False)
+def test_the_environment_wins_and_an_explicit_number_over_it(backend, shares_steps, monkeypatch):
+    monkeypatch.setattr(NumPyBackend, "shares_steps", shares_steps)
     get_backend(backend)  # imports it
+    assert threads_during_training(backend, blas_threads=2) == 2
     for variable in THREAD_VARIABLES:
         monkeypatch.setenv(variable, "2")
         assert threads_during_training(backend) == 2
+        assert threads_during_training(backend, blas_threads=1) == 1
         monkeypatch.delenv(variable)
 
 
@@ -132,7 +124,7 @@ def test_threads_are_put_back_after_an_exception(backend):
 
 
 @pytest.mark.parametrize("name", BACKENDS)
-def test_threads_are_put_back_after_calls_that_overlap(name):
+def test_threads_are_put_back_after_calls_that_overlap_or_are_within_others(name):
     backend = get_backend(name)
     first_began, second_began, first_ended = Event(), Event(), Event()
 
@@ -152,15 +144,8 @@ def test_threads_are_put_back_after_calls_that_overlap(name):
 
     with ThreadPoolExecutor(2) as pool:
         assert [done.result() for done in (pool.submit(first), pool.submit(second))] == [2, 2]
-    assert threads(name) == 2
-
-
-@pytest.mark.parametrize("name", BACKENDS)
-def test_a_limit_within_another_leaves_the_other(name):
-    """As of a training that a callback of another one begins."""
-    backend = get_backend(name)
     with backend.limit_threads(1):
-        with backend.limit_threads(1):
+        with backend.limit_threads(1):  # as of a training that a callback of another one begins
             pass
         assert threads(name) == 1
     assert threads(name) == 2
