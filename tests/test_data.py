@@ -460,6 +460,8 @@ def test_names_can_be_assigned_and_must_fit():
             call(ensemble)
     ensemble[0].feature_names = None
     assert ensemble.feature_names == Ensemble.of(ensemble).feature_names == SWAPPED
+    with pytest.raises(ValueError, match="column 0 is 'w' and was 'x'"):
+        ensemble.evaluate((Table(NAMES), LABELS))
 
 
 def make_table(library, columns):
