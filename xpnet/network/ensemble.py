@@ -92,11 +92,6 @@ class Ensemble:
     activation, output_activation, cost, task, init, dropout, scale, standardize, backend, device, dtype
         As in `Network`; the same for all members.
 
-    Attributes
-    ----------
-    seeds : list of int or None
-        The seeds of the members; None for members that were made elsewhere.
-
     Raises
     ------
     ArgumentError
@@ -149,7 +144,6 @@ class Ensemble:
         require_bytes(members * (BYTES_OF_NETWORK + weights), f"members={members} networks of {units} need")
         settings |= {"backend": backend, "device": None, "dtype": dtype}
         self._networks = [Network(units, seed=own, **settings) for own in parse_seeds(seed, members)]
-        self.seeds: list[int | None] = [network.provenance.seed for network in self._networks]
         self._loops = training.KeptLoops()
 
     @classmethod
@@ -174,11 +168,10 @@ class Ensemble:
         return cls._made_of(networks)
 
     @classmethod
-    def _made_of(cls, networks: Iterable[Network], seeds: Sequence[int | None] = ()) -> Ensemble:
+    def _made_of(cls, networks: Iterable[Network]) -> Ensemble:
         """Make an ensemble as `join_networks` does."""
         ensemble = object.__new__(cls)
         ensemble._networks = list(networks)
-        ensemble.seeds = list(seeds) or [None] * len(ensemble._networks)
         ensemble._loops = training.KeptLoops()
         return ensemble
 
@@ -207,6 +200,11 @@ class Ensemble:
     def __repr__(self) -> str:
         first = self[0]
         return repr(first).replace(f"Network({first.sizes}", f"Ensemble({first.sizes}, members={len(self)}", 1)
+
+    @property
+    def seeds(self) -> list[Any]:
+        """The seeds of the members, as in their `Network.provenance`; None for one that is not known."""
+        return [network.provenance.seed for network in self]
 
     @property
     def backend(self) -> Backend:
@@ -595,7 +593,7 @@ class Ensemble:
     def to(self, backend: Any = None, device: Any = None, dtype: Any = None) -> Ensemble:
         """Return a copy of all members on another backend or device, or in another dtype; see `Network.to`."""
         networks = [network.to(backend, device, dtype) for network in self]
-        return self._made_of(networks, self.seeds)
+        return self._made_of(networks)
 
     def fingerprint(self) -> str:
         """Compute a digest of all members; see `Network.fingerprint`. Synchronizes."""
@@ -626,9 +624,9 @@ class Ensemble:
     __copy__ = copy
 
 
-def join_networks(networks: Iterable[Network], seeds: Sequence[int | None] = ()) -> Ensemble:
+def join_networks(networks: Iterable[Network]) -> Ensemble:
     """Make an ensemble of these very networks, not of copies, for what holds them, too, such as an estimator."""
-    return Ensemble._made_of(networks, seeds)
+    return Ensemble._made_of(networks)
 
 
 def parse_seeds(seed: Any, members: int) -> Sequence[int | None]:
