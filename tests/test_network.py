@@ -142,6 +142,8 @@ def test_a_copy_has_its_own_history_and_notes():
             np.testing.assert_allclose(memory, own)
     assert net.notes == {"a": [1]}
     assert net.history["cost"] != [0.0]
+    states = [one.state.optimizer._replace(memory=()) for one in (net.to(dtype="float64"), trained(dtype="float64"))]
+    np.testing.assert_array_equal(*map(leaves, states))  # numbers that are rounded from the exact ones
 
 
 def test_a_network_goes_back_to_an_earlier_value(place, dtype):
