@@ -542,7 +542,8 @@ def test_what_has_bins():
     assert columns["children"]["bins"]["edges"] == [0, 1, 2, 3]
     assert columns["rain"]["bins"]["scale"] == 160.0  # half of the range: the quartiles are equal
     assert columns["truth"]["bins"]["edges"] == []
-    assert encoder.get_feature_names_out()[33:].tolist() == [
+    assert encoder.get_feature_names_out()[32:].tolist() == [
+        "mass (310 to 320)",
         *("children (scaled)", "children (0 to 1)", "children (1 to 2)", "children (2 to 3)"),
         *("rain (scaled)", "rain (0 to 300)", "rain (300 to 310)", "rain (310 to 320)", "truth (scaled)"),
         *("day (scaled)", *(f"day (2024-01-0{k} to 2024-01-0{k + 1})" for k in range(1, 5))),
@@ -553,16 +554,6 @@ def test_what_has_bins():
     with pytest.warns(UserWarning, match=r"did not have, missing or unknown, in 'day' \(1\), 'sex' \(1\)$"):
         x = dict(zip(encoder.get_feature_names_out(), encoder.transform(new).T))
     assert x["sex=m"].tolist() == [1, -1, 0]
-    angles = 2 * np.pi * np.array([19722, 19724.5]) / 7
-    np.testing.assert_allclose(x["day (week, sine)"][:2], np.sin(angles), rtol=1e-4)
-    np.testing.assert_allclose(x["day (week, cosine)"][:2], np.cos(angles), rtol=1e-4)
-    z = (np.array([320, 319, 318]) - 160) / 160
-    np.testing.assert_allclose(x["mass (scaled)"], z / np.sqrt(1 + (z / 3) ** 2), rtol=1e-6)
-    far = table.head(3).assign(mass=[-10, 335, 500])
-    names = [*encoder.get_feature_names_out()]
-    first, *_, last = encoder.transform(far)[:, 1:33].T
-    assert (names[1], names[32]) == ("mass (0 to 10)", "mass (310 to 320)")
-    assert (first.tolist(), last.tolist()) == ([-1, 1, 1], [0, 2, 2])
     assert [x[f"day (2024-01-0{k} to 2024-01-0{k + 1})"].tolist() for k in (1, 2)] == [[-1, 1, 1], [0, 0.5, 1]]
     assert TableEncoder(bins=32).fit(table[["sex", "kind"]]).transform(table[["sex", "kind"]]).dtype == "float64"
     times = pandas.to_datetime("2024-01-01") + pandas.to_timedelta(np.arange(9), unit="ms")  # within a second
