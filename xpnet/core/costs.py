@@ -16,6 +16,8 @@ everybody can use by its name, add a `Cost` to `COSTS` at the end of this file; 
 that need it.
 """
 
+# pyright: reportUnknownLambdaType=false
+
 from collections.abc import Callable, Sequence
 from math import inf, log, pi
 from typing import NamedTuple, TypeAlias
@@ -112,16 +114,6 @@ class Fused(NamedTuple):
 Output: TypeAlias = Composed | Fused
 
 
-class _Given(NamedTuple):
-    """A function of a cost that sees the inputs, with inputs."""
-
-    function: Callable[[Array, Array, Array, Namespace], Array]
-    x: Array
-
-    def __call__(self, a: Array, y: Array, xp: Namespace) -> Array:
-        return self.function(a, y, self.x, xp)
-
-
 class Cost(NamedTuple):
     """A cost function.
 
@@ -168,9 +160,12 @@ class Cost(NamedTuple):
 
     def with_inputs(self, x: Array) -> "Cost":
         """Return the cost as functions of (a, y, xp), for these inputs, (..., m, n_in)."""
-        if not self.sees_x or self.value is None or self.gradient is None:
+        value, gradient = self.value, self.gradient
+        if not self.sees_x or value is None or gradient is None:
             return self
-        return self._replace(value=_Given(self.value, x), gradient=_Given(self.gradient, x), sees_x=False)
+        return self._replace(
+            value=lambda a, y, xp: value(a, y, x, xp), gradient=lambda a, y, xp: gradient(a, y, x, xp), sees_x=False
+        )
 
     @property
     def outputs(self) -> list[str] | None:

@@ -13,10 +13,11 @@ values may be dual numbers of the outer one, which are constants inside (J. M. S
 Forward-Mode AD in a Functional Framework", Higher-Order and Symbolic Computation 21, 2008).
 """
 
+# pyright: reportUnknownArgumentType=false, reportUnknownVariableType=false, reportUnknownLambdaType=false
+# pyright: reportUnknownMemberType=false
+
 import math
 import operator
-
-# pyright: reportUnknownArgumentType=false, reportUnknownVariableType=false
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple, NoReturn

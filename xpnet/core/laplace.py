@@ -87,10 +87,9 @@ class Evidence(NamedTuple):
 
 def init_evidence(layers: Layers, zero: Array) -> Evidence:
     """Make the state before the first step."""
-    first, *others = layers
-    groups = [(0.0 * first[0][..., :1, :], 0.0 * first[1][..., :1, :1])]
-    groups += [(0.0 * w[..., :1, :1], 0.0 * b[..., :1, :1]) for w, b in others]
-    return Evidence(zero, 0.0 * zero, 0.0 * zero, tuple(groups), 0.0 * zero)
+    ends = None, *[1] * (len(layers) - 1)  # each input of the first layer has a group of its own
+    groups = tuple((0.0 * w[..., :1, :end], 0.0 * b[..., :1, :1]) for (w, b), end in zip(layers, ends))
+    return Evidence(zero, 0.0 * zero, 0.0 * zero, groups, 0.0 * zero)
 
 
 def begin_evidence(

@@ -123,34 +123,29 @@ class MemberState:
     def __init__(self, joined: State, k: int, axes: State, copy: Callable[[Any, int, Any], Any]) -> None:
         self._joined: State | None = joined
         self._k, self._axes, self._copy = k, axes, copy
-        self._layers: Any = None
-        self._state: Any = None
+        self._parts: dict[str, Any] = {}  # that have been copied
         self._lock = Lock()  # several threads may read a network
 
     @property
     def layers(self) -> Layers:
         """Its layers."""
-        with self._lock:
-            return self._state.layers if self._joined is None else self._copy_layers(self._joined)
+        return self._take("layers")
 
     def state(self) -> State:
         """Return its state."""
-        with self._lock:
-            joined = self._joined
-            if joined is not None:
-                layers = self._copy_layers(joined)
-                rest = self._copy(joined._replace(layers=()), self._k, self._axes._replace(layers=()))
-                self._state, self._joined = rest._replace(layers=layers), None
-            return self._state
+        return State(*map(self._take, State._fields))
 
     def __reduce__(self) -> Any:
         """Copy and pickle the state, not what it is a part of."""
         return whole, (self.state(),)
 
-    def _copy_layers(self, joined: State) -> Layers:
-        if self._layers is None:
-            self._layers = self._copy(joined.layers, self._k, self._axes.layers)
-        return self._layers
+    def _take(self, name: str) -> Any:
+        with self._lock:
+            if name not in self._parts:
+                self._parts[name] = self._copy(getattr(self._joined, name), self._k, getattr(self._axes, name))
+            if len(self._parts) == len(State._fields):
+                self._joined = None
+            return self._parts[name]
 
 
 def whole(state: State | MemberState) -> State:

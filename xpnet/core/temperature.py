@@ -83,7 +83,8 @@ def find_temperature(logits: np.ndarray, y: np.ndarray, task: str) -> float:
 
     def log_loss(log_temperature: float) -> float:
         z = logits / math.exp(log_temperature)
-        return float(np.mean(output.value(z, z, y, np)))
+        losses: np.ndarray = output.value(z, z, y, np)
+        return float(losses.mean())
 
     return math.exp(find_minimum(log_loss, math.log(LOWEST), math.log(HIGHEST)))
 

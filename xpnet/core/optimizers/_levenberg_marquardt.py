@@ -202,14 +202,14 @@ def take_damped_step(
     def average(costs: Array) -> Array:
         return xp.reshape(xp.sum(share * costs, axis=-1), shape)
 
-    factor = SQUARED.get(output.cost.name)
-    squared_share, other_cost = (share, output.cost) if factor is None else (factor(y.shape[-1]) * share, None)
+    other_cost = None if output.cost.name in SQUARED else output.cost
+    factor = 1.0 if other_cost else SQUARED[output.cost.name](y.shape[-1])
     slope_share = None if slope_weight is None else slope_weight * share[..., None]
-    matrix, gradient = normal_equations(layers, sigmas, x, y, squared_share, xp, slopes, slope_share, other_cost)
+    matrix, gradient = normal_equations(layers, sigmas, x, y, factor * share, xp, slopes, slope_share, other_cost)
     costs = compute_costs(layers)
     cost = average(costs)
     if isinstance(memory, Evidence):
-        memory, decays = renew_precisions(memory, layers, matrix, cost, minibatch, share, factor(y.shape[-1]), xp)
+        memory, decays = renew_precisions(memory, layers, matrix, cost, minibatch, share, factor, xp)
     else:
         strength = sum((part for part in (minibatch.decay, weight_decay) if part is not None), 0.0 * damping)
         decays = tuple((strength + 0.0 * w, 0.0 * b) for w, b in layers)
