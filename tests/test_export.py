@@ -3,17 +3,15 @@
 import json
 import re
 import sys
-from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from helpers import NOT_INSTALLED
+from helpers import NOT_INSTALLED, run_command
 from numpy.testing import assert_allclose, assert_array_equal
 
 from xpnet import ArgumentError, Ensemble, Network, export
 from xpnet.activations import Activation
-from xpnet.cli import main
 from xpnet.core.activations import ACTIVATIONS
 from xpnet.export import from_jax, from_torch, to_jax, to_onnx, to_torch
 
@@ -340,34 +338,23 @@ def feed(table):
     return feeds
 
 
-TABLE_TASKS = {
-    "classes": (3, {"task": "classification"}, lambda y: (y * 3).astype(int)),
-    "two classes": (1, {"task": "binary"}, lambda y: (y > 0.5).astype(int)),
-    "gaussian": (2, {"cost": "gaussian"}, lambda y: 20 * y),
-}
-
-
-@cache
-def fit_encoder(bins):
-    from xpnet.estimators import TableEncoder
-
-    return TableEncoder(bins=bins).fit(make_table(300))
-
-
 @pytest.mark.filterwarnings("ignore:X has values that training did not have")
 @pytest.mark.needs("onnx", "onnxruntime", "pandas")
 @pytest.mark.filterwarnings("ignore:several columns")
 @pytest.mark.parametrize(
-    ("task", "bins", "dtype"),
+    ("n_out", "arguments", "make_y", "bins", "dtype"),
     [
-        *[("classes", 16, "float32"), ("two classes", 0, "float64")],
-        ("gaussian", 16, "float64"),
+        (3, {"task": "classification"}, lambda y: (y * 3).astype(int), 16, "float32"),
+        (1, {"task": "binary"}, lambda y: (y > 0.5).astype(int), 0, "float64"),
+        (2, {"cost": "gaussian"}, lambda y: 20 * y, 16, "float64"),
     ],
+    ids=["classes", "two classes", "gaussian"],
 )
-def test_the_encoder_of_a_table_is_in_the_file(task, bins, dtype, tmp_path):
+def test_the_encoder_of_a_table_is_in_the_file(n_out, arguments, make_y, bins, dtype, tmp_path):
     """Also for values that training has not seen: missing and unknown ones, and those beyond the edges of all bins."""
-    n_out, arguments, make_y = TABLE_TASKS[task]
-    encoder = fit_encoder(bins)
+    from xpnet.estimators import TableEncoder
+
+    encoder = TableEncoder(bins=bins).fit(make_table(300))
     x, y = encoder.transform(make_table(300)), make_y(RNG.uniform(size=300))
     ensemble = Ensemble(
         [x.shape[1], 8, n_out], 2, activation="tanh", standardize=True, dtype=dtype, seed=0, **arguments
@@ -406,10 +393,10 @@ def test_the_command_writes_the_columns_of_a_table(tmp_path, capsys, monkeypatch
     table = make_table(200)[["y", "Concat_1", "seen", "rooms"]]
     table.to_csv("table.csv", index=False)
     words = "train table.csv --target rooms --task regression --epochs 1 --test-split 0 --quiet --save net --members 1"
-    assert main(words.split()) == 0
-    capsys.readouterr()
-    assert main(["export", "net", "-o", "net.onnx"]) == 0
-    assert capsys.readouterr().out.splitlines() == [
+    assert run_command(capsys, *words.split())[0] == 0
+    status, lines, _ = run_command(capsys, "export", "net", "-o", "net.onnx")
+    assert status == 0
+    assert lines == [
         "Wrote net.onnx: y_ (batch, 1) of float32, from the columns of a table; NaN, or an empty string, is a missing "
         "value:",
         f"  y (batch, 1) of float64: number, in 32 bins; missing values become {table['y'].median():g}, and are marked",
@@ -420,13 +407,11 @@ def test_the_command_writes_the_columns_of_a_table(tmp_path, capsys, monkeypatch
     net = Ensemble.load("net")[0]
     feeds = feed(table.assign(id=0))
     del feeds["rooms"]
-    assert main(["predict", "net", "table.csv", "--out", "predictions.csv"]) == 0
+    assert run_command(capsys, "predict", "net", "table.csv", "--out", "predictions.csv")[0] == 0
     expected = np.loadtxt("predictions.csv", skiprows=1)
     assert_allclose(open_onnx("net.onnx").run(None, feeds)[0][:, 0], expected, atol=1e-5)
-    assert capsys.readouterr()
-    assert main(["export", "net", "-o", "net.onnx", "--encoded"]) == 0
-    n = net.sizes[0]
-    assert capsys.readouterr().out == f"Wrote net.onnx: x (batch, {n}) of float32, y (batch, 1) of float32\n"
+    status, lines, _ = run_command(capsys, "export", "net", "-o", "net.onnx", "--encoded")
+    assert (status, lines) == (0, [f"Wrote net.onnx: x (batch, {net.sizes[0]}) of float32, y (batch, 1) of float32"])
 
 
 # What is refused
