@@ -15,7 +15,6 @@ pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import train_test_split
-from sklearn.utils.estimator_checks import parametrize_with_checks
 from test_estimators import host, put
 from test_estimators_everywhere import lies
 
@@ -210,19 +209,6 @@ def test_bootstrap_draws_none_of_the_rows_that_are_held_out(y):
 
 
 # In scikit-learn
-
-# Ten steps of a large rate are enough for the accuracy that some of them ask for
-CHECKED = {"hidden_layer_sizes": (10,), "learning_rate_init": 0.2, "max_iter": 10, "n_estimators": 2}
-
-
-CHECKS = parametrize_with_checks([MLPEnsembleClassifier(**CHECKED), MLPEnsembleRegressor(**CHECKED)]).mark.args
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # the checks provoke them
-@pytest.mark.parametrize(CHECKS[0], [pair for pair in CHECKS[1] if "array_api" not in str(pair[1])])
-def test_the_checks_of_scikit_learn(estimator, check):
-    check(estimator)
 
 
 @pytest.mark.parametrize(
