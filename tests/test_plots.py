@@ -314,25 +314,30 @@ def test_error_bars_are_noise_and_disagreement():
     assert len(ax.collections) == 1
 
 
+def histogram(net, data, **options):
+    """What a calibration plot of a regression draws."""
+    return plots.calibration(net, data, **options).axes[0].patches[-1].get_data()
+
+
 def test_calibration_of_error_bars_is_the_histogram_of_the_integral_transform():
     """Bins between quantiles are as wide as their levels are apart; after a calibration it is flat on the same data."""
     net, (x, y) = gaussian()[1], noisy()
     z = (y - net.predict(x)) / net.predict_std(x)
     below = [0.5 * (1 + math.erf(each / 2**0.5)) for each in z.tolist()]
-    drawn = plots.calibration(net, (x, y), bins=8).axes[0].patches[-1].get_data()
+    drawn = histogram(net, (x, y), bins=8)
     assert_allclose(drawn.values, np.histogram(below, 8, (0, 1), density=True)[0])
     assert drawn.values[0] < 0.2
     net.calibrate((x, y))
-    ends = plots.calibration(net, (x, y), bins=4).axes[0].patches[-1].get_data().values[[0, 3]]
+    ends = histogram(net, (x, y), bins=4).values[[0, 3]]
     assert ends.sum() == pytest.approx(2, abs=0.1)  # half of the targets are outside of the middle half
     net = Network([1, 2], cost="quantile(0.25, 0.75)")
     net.layers = [([[0.0], [0.0]], [-0.5, 0.5])]
-    drawn = plots.calibration(net, (x, y)).axes[0].patches[-1].get_data()
+    drawn = histogram(net, (x, y))
     assert drawn.edges.tolist() == [0, 0.25, 0.75, 1]
     assert_allclose(drawn.values * [0.25, 0.5, 0.25] * 120, [(y <= -0.5).sum(), (abs(y) < 0.5).sum(), (y > 0.5).sum()])
     assert np.ptp(drawn.values) > 0.5
     net.calibrate((x, y))
-    assert_allclose(plots.calibration(net, (x, y)).axes[0].patches[-1].get_data().values, 1, atol=0.1)
+    assert_allclose(histogram(net, (x, y)).values, 1, atol=0.1)
 
 
 def test_calibration_of_classes_is_a_reliability_diagram():
