@@ -1,6 +1,6 @@
 """Activations and errors of every layer, gradients of the cost, and derivatives with respect to the inputs."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -18,21 +18,16 @@ from xpnet.errors import ArgumentError
 from xpnet.value import Value, parse_layers, split_pairs
 
 
-def gradients(value: Value, x: Any, y: Any, backpropagate: Callable[..., Layers] = backward) -> Layers:
-    """Compute the gradient of the mean cost over examples; see `Network.backward`.
-
-    `backpropagate` replaces `core.backprop.backward`, to show the effect of a mistake in it.
-    """
+def gradients(value: Value, x: Any, y: Any) -> Layers:
+    """Compute the gradient of the mean cost over examples; see `Network.backward`."""
     x, y, _ = read_batch(value, x, y)
     with value.scope():
-        return value.backend.call(partial(_compute_gradients, value.model, backpropagate), value.layers, x, y)
+        return value.backend.call(partial(_compute_gradients, value.model), value.layers, x, y)
 
 
-def _compute_gradients(
-    model: Model, backpropagate: Callable[..., Layers], layers: Layers, x: Array, y: Array, xp: Namespace
-) -> Layers:
+def _compute_gradients(model: Model, layers: Layers, x: Array, y: Array, xp: Namespace) -> Layers:
     zs, activations = forward(layers, model.sigmas, x, xp)
-    return backpropagate(layers, model.sigmas, model.output.with_inputs(x), zs, activations, y, xp)
+    return backward(layers, model.sigmas, model.output.with_inputs(x), zs, activations, y, xp)
 
 
 def activations(value: Value, x: Any) -> list[Array]:
