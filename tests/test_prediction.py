@@ -258,6 +258,7 @@ def test_a_batch_may_be_a_list_of_rows():
     """Of which each may be a matrix: only a pair is inputs and targets."""
     np.testing.assert_array_equal(NET.forward(iter([list(ONES[:, None, :])])), NET.forward(ONES))
     np.testing.assert_array_equal(NET.forward(iter([list(ONES[:2])])), NET.forward(ONES[:2]))
+    np.testing.assert_allclose(NET.forward(iter(ONES)), NET.forward(ONES), rtol=1e-6)
 
 
 @pytest.mark.parametrize(

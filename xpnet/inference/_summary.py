@@ -70,13 +70,18 @@ class Summary:
 
 def summarize(model: Model, dtype: str) -> Summary:
     """List layers, shapes, parameters, bytes and operations; see `Network.summary`."""
-    rows = []
-    for l, ((n_out, n_in), sigma) in enumerate(zip(model.shapes, model.sigmas), 1):
-        parameters = n_out * n_in + n_out
-        size = parameters * (4 if dtype == "float32" else 8)
-        flops = 2 * n_out * n_in + n_out
-        values = (l, n_out, sigma.name, (n_out, n_in), parameters, size, flops)
-        rows.append(dict(zip(("layer", "units", "activation", "weights", "parameters", "bytes", "flops"), values)))
+    rows = [
+        {
+            "layer": l,
+            "units": n_out,
+            "activation": sigma.name,
+            "weights": (n_out, n_in),
+            "parameters": n_out * n_in + n_out,
+            "bytes": (n_out * n_in + n_out) * (4 if dtype == "float32" else 8),
+            "flops": 2 * n_out * n_in + n_out,
+        }
+        for l, ((n_out, n_in), sigma) in enumerate(zip(model.shapes, model.sigmas), 1)
+    ]
     return Summary(rows)
 
 

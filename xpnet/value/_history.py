@@ -69,9 +69,7 @@ class History:
 
     def _repr_html_(self) -> str:
         """Return a table of the epochs for notebooks; of a long training, the first epochs and the last ones."""
-        if not self.rows:
-            return make_table([["epoch"]], caption=repr(self))
-        columns, rows = self.to_dict(), [*range(len(self))]
+        columns, rows = self.to_dict() or {"epoch": []}, [*range(len(self))]
         shown = rows if len(rows) <= 2 * ROWS_SHOWN else [*rows[:ROWS_SHOWN], None, *rows[-ROWS_SHOWN:]]
         lines = [["…" if k is None else _format(values[k]) for values in columns.values()] for k in shown]
         return make_table([[*columns], *lines], caption=repr(self))
