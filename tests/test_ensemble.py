@@ -35,6 +35,7 @@ from xpnet import (
     RMSProp,
     Step,
 )
+from xpnet.backends import to_host
 from xpnet.backends._machine import read_limits
 from xpnet.core.arrays import leaves
 from xpnet.files import _archive as archive
@@ -266,7 +267,7 @@ def test_members_with_scalings_of_their_own_see_numbers_far_from_0_with_all_digi
             ensemble.train(data, **options, **more)
     x = calls[0][0][0]
     for one, other in zip(single, double, strict=True):
-        ours, theirs = on_host(double, one.predict(x[180:]), other.predict(x[180:]))
+        ours, theirs = (to_host(each.predict(x[180:])) for each in (one, other))
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4 * y.std())
         np.testing.assert_allclose(one.history["cost"], other.history["cost"], rtol=1e-3)
 
@@ -278,7 +279,7 @@ def test_members_of_which_some_have_far_targets_predict_together(place):
     x, y = FAR["times"]
     for member, shift in zip(ensemble, (0.0, 1e7)):
         member.train((x, shift + y), epochs=1, progress=False)
-    mean, std = on_host(ensemble, *ensemble.predict(x, return_std=True))
+    mean, std = map(to_host, ensemble.predict(x, return_std=True))
     np.testing.assert_allclose(mean, 5e6, atol=2)
     np.testing.assert_allclose(std, 5e6, atol=2)
 
@@ -428,10 +429,6 @@ def test_a_member_that_diverges_does_not_end_the_others(place):
 
 
 # Predictions
-
-
-def on_host(ensemble, *arrays):
-    return [ensemble.backend.to_numpy(array) for array in arrays]
 
 
 def test_the_best_member():

@@ -13,16 +13,13 @@ from helpers import Place, layers_of, make
 import xpnet.activations
 import xpnet.core.arrays
 from xpnet import Network
+from xpnet.backends import to_host
 from xpnet.core.activations import ACTIVATIONS
 
 # JAX compiles a program for each shape, so that it has one test
 pytestmark = pytest.mark.not_on("jax")
 
 X = np.array([[0.5, -1.0, 2.0], [1.5, 0.3, -0.7]])
-
-
-def host(net, x):
-    return np.array(net.backend.to_numpy(x))
 
 
 def scaled(place: Place, **options) -> Network:
@@ -36,7 +33,7 @@ def scaled(place: Place, **options) -> Network:
 
 def differences(net: Network, compute: Callable[[np.ndarray], Any], x: np.ndarray, h: float) -> np.ndarray:
     """The derivatives of what is computed for rows, with respect to their inputs, by central differences."""
-    pairs = [(host(net, compute(x + d)), host(net, compute(x - d))) for d in h * np.eye(x.shape[1])]
+    pairs = [(to_host(compute(x + d)), to_host(compute(x - d))) for d in h * np.eye(x.shape[1])]
     return np.stack([up - down for up, down in pairs], axis=-1) / (2 * h)
 
 
@@ -46,13 +43,13 @@ def check_derivatives(net: Network, x: np.ndarray, h: float, first: dict[str, fl
     jacobian, product, hessian = net.jacobian(x), net.vjp(x, g), net.hessian(x)
     assert jacobian.device == hessian.device == net.w[0].device
     assert tuple(jacobian.shape) == slopes.shape
-    np.testing.assert_allclose(host(net, jacobian), slopes, **first)
-    np.testing.assert_allclose(host(net, product), np.einsum("mk,mki->mi", g, slopes), **first)
-    np.testing.assert_allclose(host(net, hessian), differences(net, net.jacobian, x, h), **second)
+    np.testing.assert_allclose(to_host(jacobian), slopes, **first)
+    np.testing.assert_allclose(to_host(product), np.einsum("mk,mki->mi", g, slopes), **first)
+    np.testing.assert_allclose(to_host(hessian), differences(net, net.jacobian, x, h), **second)
     for i in range(2):
         alone = net.jacobian(x[i]), net.vjp(x[i], g[i]), net.hessian(x[i])
         for one, rows in zip(alone, (jacobian, product, hessian)):
-            np.testing.assert_allclose(host(net, one), host(net, rows)[i], rtol=1e-11, atol=1e-13)
+            np.testing.assert_allclose(to_host(one), to_host(rows)[i], rtol=1e-11, atol=1e-13)
 
 
 def test_activations_are_those_of_every_layer_from_the_input_on(place):
@@ -64,25 +61,25 @@ def test_activations_are_those_of_every_layer_from_the_input_on(place):
     outputs = np.stack([reference.ACTIVATIONS["softmax"](z) for z in hidden @ w2.T + b2])
     for a, expected in zip(found, (X, hidden, outputs), strict=True):
         assert a.device == net.w[0].device
-        np.testing.assert_allclose(host(net, a), expected, rtol=1e-12)
+        np.testing.assert_allclose(to_host(a), expected, rtol=1e-12)
     for one, rows in zip(net.activations(X[0]), found, strict=True):
-        np.testing.assert_allclose(host(net, one), host(net, rows)[0], rtol=1e-14)
+        np.testing.assert_allclose(to_host(one), to_host(rows)[0], rtol=1e-14)
 
 
 def test_deltas_are_those_of_each_example(place):
     """δ of an example alone is ∂C/∂b of that example; their mean is what `backward` gives for the biases."""
     net = make(place, [3, 4, 2], "tanh", "softmax", "cross_entropy", seed=1)
     labels = np.array([1, 0])
-    found = [host(net, delta) for delta in net.deltas(X, labels)]
+    found = [to_host(delta) for delta in net.deltas(X, labels)]
     assert [delta.shape for delta in found] == [(2, 4), (2, 2)]
     for i in range(2):
         grads, _ = reference.gradient(layers_of(net), ["tanh", "softmax"], "cross_entropy", X[i], np.eye(2)[labels[i]])
         for delta, (_, gb) in zip(found, grads, strict=True):
             np.testing.assert_allclose(delta[i], gb, rtol=1e-10)
         for delta, one in zip(found, net.deltas(X[i], labels[i]), strict=True):
-            np.testing.assert_allclose(host(net, one), delta[i], rtol=1e-12)
+            np.testing.assert_allclose(to_host(one), delta[i], rtol=1e-12)
     for delta, layer in zip(found, net.backward(X, labels), strict=True):
-        np.testing.assert_allclose(delta.mean(axis=0), host(net, layer.b), rtol=1e-12)
+        np.testing.assert_allclose(delta.mean(axis=0), to_host(layer.b), rtol=1e-12)
 
 
 def test_derivatives_keep_the_dtype(place, dtype):
@@ -103,9 +100,9 @@ def test_derivatives_by_differences(place, activation):
     product, gradients = net.hvp(X, y, direction), []
     for step in (h, -h):
         net.layers = [(w + step * vw, b + step * vb) for (w, b), (vw, vb) in zip(layers, direction)]
-        gradients.append([host(net, part) for layer in net.backward(X, y) for part in layer])
+        gradients.append([to_host(part) for layer in net.backward(X, y) for part in layer])
     for part, plus, minus in zip([part for layer in product for part in layer], *gradients, strict=True):
-        np.testing.assert_allclose(host(net, part), (plus - minus) / (2 * h), rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(to_host(part), (plus - minus) / (2 * h), rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize(
@@ -122,15 +119,15 @@ def test_the_curvature_of_a_smooth_activation_at_0(activation, curvature):
 def test_derivatives_include_the_scaling_and_are_made_in_blocks(place, monkeypatch):
     net, x = scaled(place, activation="tanh"), np.array([[5.0, 1.0, 5.05], [4.0, 20.0, 4.9]])
     check_derivatives(net, x, 1e-5, {"rtol": 1e-6, "atol": 1e-8}, {"rtol": 1e-5, "atol": 1e-6})
-    assert np.abs(host(net, net.jacobian(x))).max() > 1  # far from those of the standardized network
-    second = host(net, net.hessian(x))
+    assert np.abs(to_host(net.jacobian(x))).max() > 1  # far from those of the standardized network
+    second = to_host(net.hessian(x))
     np.testing.assert_allclose(second, second.swapaxes(-1, -2), rtol=1e-12, atol=1e-12 * abs(second).max())
     monkeypatch.setattr(xpnet.core.arrays, "BLOCK_ELEMENTS", 32)  # one row at a time
-    np.testing.assert_allclose(host(net, net.hessian(x)), second, rtol=1e-12)
+    np.testing.assert_allclose(to_host(net.hessian(x)), second, rtol=1e-12)
     bytes_net = make(place, [3, 4, 2], "tanh", "identity", "quadratic", seed=1, scale=0.5)
     plain = make(place, [3, 4, 2], "tanh", "identity", "quadratic", seed=1)
     np.testing.assert_allclose(
-        host(net, bytes_net.hessian(X)), 0.25 * host(net, plain.hessian(0.5 * X)), rtol=1e-12, atol=1e-15
+        to_host(bytes_net.hessian(X)), 0.25 * to_host(plain.hessian(0.5 * X)), rtol=1e-12, atol=1e-15
     )
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from xpnet import Network
+from xpnet.backends import to_host
 
 N = 60
 RNG = np.random.default_rng(0)
@@ -25,7 +26,7 @@ def network(n_in=4, **options):
 
 
 def novelty(model, x):
-    return np.array(model.backend.to_numpy(model.novelty(x)))
+    return to_host(model.novelty(x))
 
 
 def expected_novelty(x: np.ndarray, new: np.ndarray) -> np.ndarray:
@@ -51,7 +52,7 @@ def test_novelty_is_the_fraction_of_training_rows_that_are_nearer(place, standar
     net.fit_novelty(X)
     found = net.novelty(NEW)
     assert found.device == net.w[0].device
-    np.testing.assert_allclose(np.array(net.backend.to_numpy(found)), expected_novelty(X, NEW), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(to_host(found), expected_novelty(X, NEW), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("n_in", [8, 400])  # more are projected onto 256 directions

@@ -15,6 +15,7 @@ from scipy.special import log_softmax
 from sklearn.metrics import r2_score
 
 from xpnet import Ensemble, Network
+from xpnet.backends import to_host
 from xpnet.core import arrays
 from xpnet.core.activations import relu
 from xpnet.inference import _predict as predict
@@ -87,7 +88,7 @@ def test_blocks_are_all_rows_in_order(place, dtype, blocks, together, kind, rows
         found = compute(x)
         assert blocks == [rows] * (N // rows) + [N % rows] * (N % rows > 0)
         assert (found.dtype, found.shape, found.device) == (whole.dtype, whole.shape, whole.device)
-        at_once, found, *parts = (net.backend.to_numpy(each) for each in (whole, found, *parts))
+        at_once, found, *parts = (to_host(each) for each in (whole, found, *parts))
         np.testing.assert_array_equal(found, np.concatenate(parts))
         if found.dtype.kind == "i":
             np.testing.assert_array_equal(found, at_once)
@@ -101,7 +102,7 @@ def test_one_example_is_a_row_without_its_axis(place, blocks, kind):
     for compute in (net.forward, net.predict):
         one, row = compute(x[5]), compute(x[5:6])
         assert (tuple(one.shape), one.dtype) == (tuple(row.shape)[1:], row.dtype)
-        np.testing.assert_array_equal(net.backend.to_numpy(one), net.backend.to_numpy(row)[0])
+        np.testing.assert_array_equal(to_host(one), to_host(row)[0])
     assert blocks == [1] * 4
 
 
@@ -129,14 +130,14 @@ def test_single_rows_follow_the_weights(place, monkeypatch):
             pair = compute(X[:2])
             for _ in range(4):
                 row = compute(X[0])
-                np.testing.assert_allclose(net.backend.to_numpy(row), net.backend.to_numpy(pair[0, :]), 1e-5)
+                np.testing.assert_allclose(to_host(row), to_host(pair[0, :]), 1e-5)
 
     net = network(place, "float32")
     check(net)
-    net.w = [10 * net.backend.to_numpy(w) for w in net.w]
+    net.w = [10 * to_host(w) for w in net.w]
     check(net)
     net.calibrate((X, LABELS))
-    assert not np.allclose(*(net.backend.to_numpy(compute(X[0])) for compute in (net.forward, net.predict_proba)))
+    assert not np.allclose(*(to_host(compute(X[0])) for compute in (net.forward, net.predict_proba)))
     check(net)
     twins = [net.copy(), pickle.loads(pickle.dumps(net)), net.to(dtype="float64")]
     net.train((X, LABELS), epochs=2, lr=3.0, progress=False)
@@ -165,13 +166,13 @@ def test_ones_own_activation_is_called_each_time(place, monkeypatch, wraps):
     own = Scaled()
     net = Network([4, 3], output_activation=own, seed=0, **place._asdict())
     first, all_rows = (
-        [net.backend.to_numpy(net.forward(X[0])) for _ in range(4)][-1],
-        net.backend.to_numpy(net.forward(X)),
+        [to_host(net.forward(X[0])) for _ in range(4)][-1],
+        to_host(net.forward(X)),
     )
     cost = net.cost((X, all_rows))
     own.factor = 2.0
-    np.testing.assert_array_equal(net.backend.to_numpy(net.forward(X[0])), 2 * first)
-    np.testing.assert_array_equal(net.backend.to_numpy(net.forward(X)), 2 * all_rows)
+    np.testing.assert_array_equal(to_host(net.forward(X[0])), 2 * first)
+    np.testing.assert_array_equal(to_host(net.forward(X)), 2 * all_rows)
     assert (cost, net.cost((X, all_rows))) == (0.0, pytest.approx((all_rows**2).sum(axis=1).mean() / 2))
 
 
@@ -249,9 +250,9 @@ def test_an_iterable_of_batches_is_predicted_as_the_rows_are(place, as_batch):
         return (as_batch(x[start : start + 4], y[start : start + 4]) for start in range(0, 11, 4))
 
     for method in (net.forward, net.predict, net.predict_proba):
-        rows = net.backend.to_numpy(method(x))
-        np.testing.assert_allclose(net.backend.to_numpy(method(batches())), rows, rtol=1e-5)
-    np.testing.assert_allclose(net.backend.to_numpy(net.forward([x[0]] for _ in range(2)))[1], rows[0], rtol=1e-5)
+        rows = to_host(method(x))
+        np.testing.assert_allclose(to_host(method(batches())), rows, rtol=1e-5)
+    np.testing.assert_allclose(to_host(net.forward([x[0]] for _ in range(2)))[1], rows[0], rtol=1e-5)
 
 
 def test_a_batch_may_be_a_list_of_rows():
@@ -320,7 +321,7 @@ def test_the_calibrated_log_loss_is_that_at_the_best_temperature(task, factor, p
     rng, units = np.random.default_rng(1), 3 if task == "classification" else 1
     x = rng.standard_normal((200, 2))
     net = Network([2, units], task=task, dtype="float64", seed=0, **place._asdict())
-    z = x @ net.backend.to_numpy(net.w[0]).T
+    z = x @ to_host(net.w[0]).T
     noise = rng.gumbel(size=(200, 3)) if units == 3 else rng.logistic(size=(200, 1))
     y = (z + noise).argmax(axis=1) if units == 3 else (z + noise > 0)[:, 0].astype(int)
     net.w, net.b = [net.w[0] * factor], [net.b[0] * 0]

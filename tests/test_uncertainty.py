@@ -14,6 +14,7 @@ from sklearn.metrics import log_loss
 from test_dropout import expected as expected_mask
 
 from xpnet import SGD, Adam, EarlyStopping, Ensemble, Network, OneCycle
+from xpnet.backends import to_host
 from xpnet.core.activations import identity, mean_std
 from xpnet.core.calibration import (
     MOST_ERRORS,
@@ -45,10 +46,6 @@ SMALL = {"hidden_layer_sizes": (5,), "max_iter": 4, "random_state": 0, "standard
 def network(place, cost="gaussian", targets=2, **options):
     options = {"dtype": "float64", "activation": "tanh", "seed": 0, **options}
     return Network([3, 4, COSTS[cost] * targets], cost=cost, **options, **place._asdict())
-
-
-def array(net, x):
-    return np.array(net.backend.to_numpy(x))
 
 
 # The mathematics
@@ -112,8 +109,8 @@ def test_quantiles_are_predicted_in_order(place):
     net = Network([1, 3], cost="quantile(0.1, 0.5, 0.9)", **place._asdict())
     net.layers = [([[1.0], [0.0], [-1.0]], [0.0, 0.0, 0.0])]
     x = [[1.0], [-1.0]]
-    assert array(net, net.predict(x)).tolist() == [[-1, 0, 1], [-1, 0, 1]]
-    assert array(net, net.forward(x)).tolist() == [[1, 0, -1], [-1, 0, 1]]
+    assert to_host(net.predict(x)).tolist() == [[-1, 0, 1], [-1, 0, 1]]
+    assert to_host(net.forward(x)).tolist() == [[1, 0, -1], [-1, 0, 1]]
 
 
 def test_one_level_predicts_a_number_for_each_target(place):
@@ -269,14 +266,14 @@ def test_samples_have_the_masks_of_training_on_every_backend(place, dtype):
     inputs, hidden = masks(net, 7, 5)
     exact = np.tanh(inputs * x) * hidden
     assert 0.5 < (exact == 0).mean() < 0.75
-    found = array(net, net.sample(x, 5))
+    found = to_host(net.sample(x, 5))
     assert found.shape == (5, 7, 6)
     assert found.dtype == dtype
     np.testing.assert_array_equal(found == 0, exact == 0)
     np.testing.assert_allclose(found, exact, rtol=1e-6)
     for step in range(5):
         for mask, expected in zip(net.dropout_masks(step, 7), (inputs, hidden), strict=True):
-            np.testing.assert_allclose(array(net, mask), expected[step], rtol=1e-6)
+            np.testing.assert_allclose(to_host(mask), expected[step], rtol=1e-6)
     assert_same(net, state)
     assert net.value.generator == rng
 
@@ -328,7 +325,7 @@ def test_a_calibration_is_kept_until_the_weights_change(place):
     net.calibrate((x, y))
     for twin in (net.to(dtype="float32"), pickle.loads(pickle.dumps(net))):
         np.testing.assert_array_equal(twin.calibration, net.calibration)
-        np.testing.assert_allclose(array(twin, twin.predict_std(X)), array(net, net.predict_std(X)), rtol=1e-6)
+        np.testing.assert_allclose(to_host(twin.predict_std(X)), to_host(net.predict_std(X)), rtol=1e-6)
     with pytest.raises(ValueError, match="read-only"):
         net.calibration[0] = 0.0
     net.train((x, y), epochs=1, lr=0.0, progress=False)
@@ -783,11 +780,11 @@ def test_examples_are_calibrated_before_they_are_scaled(place):
     net = Network([2, 3], task="classification", standardize=True, seed=0, **place._asdict())
     net.train((x, y), epochs=1, progress=False)
     new = x + 0.01
-    z = np.log(array(net, net.forward(new)))
+    z = np.log(to_host(net.forward(new)))
     net.calibrate((new, y))
     expected = best_temperature(y, "classification", lambda t: probabilities(z, "classification", t))
     assert net.temperature == pytest.approx(expected, rel=1e-2)
-    p = array(net, net.predict_proba(new))
+    p = to_host(net.predict_proba(new))
     np.testing.assert_allclose(p, probabilities(z, "classification", net.temperature), rtol=1e-4)
     assert net.measure((new, y), metrics=["log_loss"])["log_loss"] == pytest.approx(log_loss(y, p), rel=1e-4)
 
@@ -826,7 +823,7 @@ def test_temperatures_have_bounds(place, dtype, rows, wrong, temperature):
     net.calibrate((x, ((x[:, 0] < 0) ^ wrong).astype(int)))
     assert net.temperature == pytest.approx(temperature, rel=1e-5)
     far = np.array([[1000.0, 0.0], [-1000.0, 0.0]])
-    np.testing.assert_array_equal(array(net, net.predict_proba(far)).argmax(axis=1), [0, 1])
+    np.testing.assert_array_equal(to_host(net.predict_proba(far)).argmax(axis=1), [0, 1])
     assert np.isfinite(net.measure((far, [1, 0]), metrics=["log_loss"])["log_loss"])
 
 
