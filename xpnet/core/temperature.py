@@ -17,11 +17,12 @@ from xpnet.core.costs import cross_entropy
 from xpnet.core.model import Model
 
 __all__ = [
+    "HIGHEST",
+    "LOWEST",
     "can_temper",
     "combine",
     "compute_log_loss",
     "find_logits",
-    "find_shift",
     "find_temperature",
     "output_of",
     "sum_confidence_errors",
@@ -30,9 +31,6 @@ __all__ = [
 
 # Between these; the lowest turns 0.61 into 0.9
 LOWEST, HIGHEST = 0.2, 100.0
-LEAST_DEVIATION = 0.2  # of logits that say nothing, beside a shift; of smaller ones, the shift would be far larger
-PENALTY = 0.1  # of the squares of biases and of the slope from 1, as if normal with a variance of 10
-NEWTON_STEPS, HALVINGS = 30, 20
 TOLERANCE = 1e-6  # of a minimum
 GOLDEN = (math.sqrt(5) - 1) / 2
 CONFIDENCE_BINS = 15  # of the expected calibration error, as in Guo et al.
@@ -87,67 +85,6 @@ def find_temperature(logits: np.ndarray, y: np.ndarray, task: str) -> float:
         return float(losses.mean())
 
     return math.exp(find_minimum(log_loss, math.log(LOWEST), math.log(HIGHEST)))
-
-
-def find_shift(logits: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Find the shift of the logits of each class, (n_out,), at which the log loss is least, beside a temperature.
-
-    The mean probability of each class is then its frequency, which weights in the training have changed (A. Alexandari,
-    A. Kundaje and A. Shrikumar, "Maximum Likelihood with Bias-Corrected Calibration is Hard-To-Beat at Label Shift
-    Adaptation", ICML 2020). This is a logistic regression on the logits with one slope, the inverse of the temperature,
-    by Newton's method. A weak penalty leaves classes alone that nothing is known about.
-
-    Parameters
-    ----------
-    logits
-        Weighted inputs of the output layer, (n, n_out) in float64.
-    y
-        One-hot rows, (n, n_out).
-
-    Examples
-    --------
-    Trained as if both classes were equally frequent, where one is in 3 of 4 examples:
-
-    >>> z, y = np.zeros((400, 2)), np.eye(2)[[0, 0, 0, 1] * 100]
-    >>> softmax.value(z + find_shift(z, y), np)[0].round(2)
-    array([0.75, 0.25])
-    """
-    n, size = logits.shape
-    logits = logits - logits.mean(axis=1, keepdims=True)
-    is_fixed = bool(_are_right(logits, y, "classification").all())  # as by `find_temperature`
-    usual, penalty = np.r_[1.0, np.zeros(size)], PENALTY / n  # the slope, and the bias of each class
-
-    def measure(slope_and_biases: np.ndarray) -> tuple[float, np.ndarray]:
-        p = np.asarray(softmax.value(slope_and_biases[0] * logits + slope_and_biases[1:], np))
-        return compute_log_loss(y, p, "classification", np) / n + penalty / 2 * np.sum(
-            (slope_and_biases - usual) ** 2
-        ), p
-
-    bounds = max(1 / HIGHEST, LEAST_DEVIATION / max(1.0, float(logits.std()))), 1 / LOWEST
-    slope = np.clip(1 / find_temperature(logits, y, "classification"), *bounds)
-    current: np.ndarray = np.r_[slope, np.zeros(size)]
-    loss, p = measure(current)
-    for _ in range(NEWTON_STEPS):
-        gradient: np.ndarray = np.r_[np.sum((p - y) * logits), np.sum(p - y, axis=0)] / n + penalty * (current - usual)
-        spread = p * (logits - np.sum(p * logits, axis=1, keepdims=True))
-        hessian = np.diag(np.r_[np.sum(spread * logits), p.sum(axis=0)] / n + penalty)
-        hessian[1:, 1:] -= p.T @ p / n
-        hessian[0, 1:] = hessian[1:, 0] = spread.sum(axis=0) / n
-        outward = current[0] - gradient[0]
-        if is_fixed or (current[0] in bounds and not bounds[0] < outward < bounds[1]):  # the slope stays
-            gradient[0], hessian[0], hessian[:, 0] = 0.0, 0.0, 0.0
-            hessian[0, 0] = 1.0
-        step: np.ndarray = np.linalg.solve(hessian, gradient)
-        for halvings in range(HALVINGS):
-            trial = current - step / 2**halvings
-            trial[0] = np.clip(trial[0], *bounds)
-            trial_loss, trial_p = measure(trial)
-            if trial_loss < loss:
-                break
-        else:
-            break
-        current, loss, p = trial, trial_loss, trial_p
-    return current[1:] / current[0]
 
 
 def _are_right(logits: np.ndarray, y: np.ndarray, task: str) -> np.ndarray:
