@@ -148,9 +148,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         features = check_table(stand_in, X, reset=True)
         if not isinstance(features, Features):
             features = self._open(_to_frame(features))
-        rows = np.zeros(next(iter(features.cells.values())).n_rows, bool)
-        rows[features.rows] = True
-        columns = learn_columns(features.table, features.cells, rows, features.marks, limits, bins)
+        columns = learn_columns(features.table, features.cells, features.rows, features.marks, limits, bins)
         self.__dict__ = {**vars(stand_in), "_columns": (*columns, *features.left_out)}
         return self
 

@@ -326,6 +326,12 @@ class BaseTableModel(TableParameters, BaseModel):
         check_is_fitted(self)
         return encode_table(self.encoder_, X)
 
+    def _compute(self, X: Any, method: str, **options: Any) -> Any:
+        """Call a method of the ensemble for a table; return its result, or its two results, where X lies."""
+        x = self._encode(X).x
+        results = getattr(self.ensemble_, method)(x, **options)
+        return tuple(self._move_to(X, a) for a in results) if isinstance(results, tuple) else self._move_to(X, results)
+
     def _move_to(self, X: Any, result: Any) -> Any:
         """Move a result to where X lies; texts stay on the host."""
         home, backend = backend_of(X), self.ensemble_.backend
@@ -462,8 +468,7 @@ class TableClassifier(ClassifierMixin, BaseTableModel):
         array of shape (n_samples, n_classes)
             In the order of `classes_`.
         """
-        x = self._encode(X).x
-        return self._move_to(X, self.ensemble_.predict_proba(x))
+        return self._compute(X, "predict_proba")
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Compute the accuracy of predictions, by `sklearn.metrics.accuracy_score`, on the host.
@@ -547,11 +552,7 @@ class TableRegressor(RegressorMixin, BaseTableModel):
             Shape (n_samples,), or (n_samples, n_outputs) for several targets; in the library of X, on its device; NumPy
             arrays for tables.
         """
-        x = self._encode(X).x
-        if not yes_or_no("return_std", return_std):
-            return self._move_to(X, self.ensemble_.predict(x))
-        mean, std = self.ensemble_.predict(x, return_std=True)
-        return self._move_to(X, mean), self._move_to(X, std)
+        return self._compute(X, "predict", return_std=yes_or_no("return_std", return_std))
 
     def interval(self, X: Any, level: float = 0.9) -> tuple[Array, Array]:
         """Predict the interval that holds the target with a probability of `level`.
@@ -570,9 +571,7 @@ class TableRegressor(RegressorMixin, BaseTableModel):
         low, high
             Two arrays of the shape that `predict` returns.
         """
-        x = self._encode(X).x
-        low, high = self.ensemble_.interval(x, level)
-        return self._move_to(X, low), self._move_to(X, high)
+        return self._compute(X, "interval", level=level)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Compute R² of predictions, by `sklearn.metrics.r2_score`, on the host.

@@ -425,7 +425,7 @@ def learn_columns(
     columns
         The cells of the features, from `open_columns`.
     rows
-        Which rows to learn from, (n,) of bool. How values are written is told by all rows.
+        The numbers of the rows to learn from. How values are written is told by all rows.
     marks
         How the numbers of the table are written, from `find_marks`.
     limits
