@@ -11,7 +11,7 @@ import math
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -410,11 +410,10 @@ def _describe_error(answer: Answer) -> str:
 
 def _write_report(answers: list[Answer], again: list[Answer], cases: Cases, hints: list[str]) -> BackpropCheck:
     """Read the answers, compare them with the right gradients, and explain the difference."""
-    case = answers[0].case
-    activations = ", then ".join(dict.fromkeys(sigma.name for sigma in case.model.sigmas))
-    examples = f"{REDUCTIONS[cases.reduction]} the {LAYOUTS[case.layout]}"
-    title = f"Backpropagation in {case.sizes}: {activations}; {case.model.cost.name} cost, {examples}"
-    report = BackpropCheck(False, [], None, [], [], None, title)
+    activations = ", then ".join(dict.fromkeys(sigma.name for sigma in cases.model.sigmas))
+    examples = f"{REDUCTIONS[cases.reduction]} the {LAYOUTS[cases.layout]}"
+    sizes = answers[0].case.sizes
+    title = f"Backpropagation in {sizes}: {activations}; {cases.model.cost.name} cost, {examples}"
     reading = choose_reading(answers)
     try:
         answers = [
@@ -422,7 +421,43 @@ def _write_report(answers: list[Answer], again: list[Answer], cases: Cases, hint
             for answer in answers
         ]
     except UnreadableError as complaint:
-        return replace(report, notes=[str(complaint)])
+        return BackpropCheck(False, [], None, [], [str(complaint)], None, title)
+    # What the function does besides comes first: it may be the cause
+    impurities = _find_impurities(answers, again)
+    besides = [reading, *impurities] if reading else impurities
+    cases_of = {answer.case.kind: answer.case for answer in answers}
+    rows_of = {kind: _tabulate(answer for answer in answers if answer.case.kind == kind) for kind in cases_of}
+    wrong_kinds = [kind for kind, rows in rows_of.items() if not all(row["passed"] for row in rows)]
+    kind = next((kind for kind in (*wrong_kinds, *rows_of) if rows_of[kind]), "given")
+    notes, rows = [], rows_of[kind]
+    if kind != "given" and rows:
+        why = "which shows the mistake" if wrong_kinds else "for which your function runs"
+        notes.append(f"The table is that of another network, {cases_of[kind].sizes}, {why}")
+        if kind == "square" and wrong_kinds and rows_of["given"]:
+            notes[0] += ". Where widths differ your gradients are right: do you choose an array by its shape?"
+    failure = next((answer for answer in answers if answer.error), None)
+    failed = failure is not None and failure.case.kind == "given"
+    if failure is not None:
+        notes.append(_describe_error(failure) + ("" if failed else ". For the sizes that you gave it runs"))
+    explained: tuple[list[Explanation], str | None, list[str]] = [], None, []
+    if wrong_kinds or failed:
+        with np.errstate(all="ignore"):  # mistakes may overflow where the function does not
+            wrong = [(row["layer"], row["parameter"]) for row in rows if not row["passed"]]
+            explained = _explain(answers, wrong, cases, locate=not impurities)
+    explanations, equation, explanation = explained
+    return BackpropCheck(
+        passed=not (failed or wrong_kinds or besides),
+        rows=rows,
+        equation=equation,
+        explanations=explanations,
+        notes=[*besides, *explanation, *notes, *hints],
+        error=failure.error if failure else None,
+        title=title,
+    )
+
+
+def _find_impurities(answers: Sequence[Answer], again: Sequence[Answer]) -> list[str]:
+    """Say what the function does besides computing gradients."""
     impurities = []
     changed = list(dict.fromkeys(name for answer in answers for name in answer.changed))
     if changed:
@@ -432,9 +467,7 @@ def _write_report(answers: list[Answer], again: list[Answer], cases: Cases, hint
             "Called again with the same arguments, your function returns other numbers: it keeps something between "
             "calls, such as sums that do not begin at 0, or draws random numbers"
         )
-    notes = [reading, *impurities] if reading else impurities
-    report = _diagnose(replace(report, notes=notes), answers, cases, impure=bool(impurities))
-    return replace(report, notes=[*report.notes, *hints])
+    return impurities
 
 
 def _tabulate(answers: Iterable[Answer]) -> list[dict[str, Any]]:
@@ -444,29 +477,3 @@ def _tabulate(answers: Iterable[Answer]) -> list[dict[str, Any]]:
         max(rows, key=lambda row: (not row["passed"], not math.isnan(row["error"]), row["error"]))
         for rows in zip(*tables)
     ]
-
-
-def _diagnose(report: BackpropCheck, answers: list[Answer], cases: Cases, *, impure: bool) -> BackpropCheck:
-    """Add the table, the verdict and the explanation to a report; `impure` if it says what else the function does."""
-    cases_of = {answer.case.kind: answer.case for answer in answers}
-    rows_of = {kind: _tabulate(answer for answer in answers if answer.case.kind == kind) for kind in cases_of}
-    failure = next((answer for answer in answers if answer.error), None)
-    failed = failure is not None and failure.case.kind == "given"
-    wrong = [kind for kind, rows in rows_of.items() if not all(row["passed"] for row in rows)]
-    kind = next((kind for kind in (*wrong, *rows_of) if rows_of[kind]), "given")
-    notes = []
-    report = replace(report, passed=not (failed or wrong or report.notes), rows=rows_of[kind])
-    if failure is not None:
-        report = replace(report, error=failure.error)
-        notes.append(_describe_error(failure) + ("" if failed else ". For the sizes that you gave it runs"))
-    if kind != "given" and rows_of[kind]:
-        why = "which shows the mistake" if wrong else "for which your function runs"
-        notes.insert(0, f"The table is that of another network, {cases_of[kind].sizes}, {why}")
-        if kind == "square" and wrong and rows_of["given"]:
-            notes[0] += ". Where widths differ your gradients are right: do you choose an array by its shape?"
-    if not wrong and not failed:
-        return replace(report, notes=[*report.notes, *notes])
-    with np.errstate(all="ignore"):  # mistakes may overflow where the function does not
-        explanations, equation, explanation = _explain(answers, report.wrong, cases, locate=not impure)
-    # What the function does besides comes first: it may be the cause
-    return replace(report, explanations=explanations, equation=equation, notes=[*report.notes, *explanation, *notes])
