@@ -128,7 +128,7 @@ class BaseClassifier(ClassifierMixin, BaseLearner):
     def _probabilities(self, outputs: Sequence[Array], value: Value) -> Array:
         """Turn the outputs of the networks into probabilities of all classes or labels."""
         a = combine_outputs(outputs, value)
-        return value.xp.concat([1.0 - a, a], axis=-1) if self._labels.kind == BINARY else a
+        return value.xp.concat([1.0 - a, a], axis=-1) if self._labels.task == BINARY else a
 
 
 @explain_arguments

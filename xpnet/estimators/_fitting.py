@@ -482,8 +482,8 @@ def list_attributes(job: Job, data: FitData) -> dict[str, Any]:
     attributes: dict[str, Any] = {"network_": job.owner, "_home": data.home, "n_features_in_": job.owner.sizes[0]}
     if data.feature_names is not None:
         attributes["feature_names_in_"] = data.feature_names
-    if (labels := data.problem.labels) is not None:
-        attributes |= {"_labels": labels, "classes_": labels.classes}
+    if isinstance(data.problem, Classification):
+        attributes |= {"_labels": data.problem, "classes_": data.problem.classes}
     return attributes | find_convergence(job.plan).tally.list_attributes()
 
 

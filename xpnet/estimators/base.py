@@ -18,7 +18,7 @@ from xpnet.errors import ArgumentError
 from xpnet.estimators._fitting import FitMixin
 from xpnet.estimators._parameters import Parameters, is_called, list_fields, replace_field
 from xpnet.estimators.inputs import check_kind, dense_blocks, move_to, name_arguments, require_place, validate_inputs
-from xpnet.estimators.targets import Labels, is_numeric
+from xpnet.estimators.targets import Classification, is_numeric
 from xpnet.inference import predict
 from xpnet.network.ensemble import Ensemble
 from xpnet.network.network import Network
@@ -57,7 +57,7 @@ class BaseLearner(FitMixin, BaseModel):
 
     # Set by `fit`
     _home: Backend  # where X lies
-    _labels: Labels
+    _labels: Classification
 
     @property
     def _model(self) -> Any:

@@ -5,7 +5,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -32,7 +32,6 @@ __all__ = [
     "MULTICLASS",
     "MULTILABEL",
     "Classification",
-    "Labels",
     "Problem",
     "Regression",
     "is_multilabel",
@@ -66,105 +65,6 @@ MULTICLASS: Task = "classification"  # an output for each class
 MULTILABEL: Task = "multilabel"  # an output for each label, any number of which may be 1
 
 
-@dataclass(frozen=True)
-class Labels:
-    """The labels that a classifier tells apart, on the host.
-
-    Parameters
-    ----------
-    classes
-        The classes, or the names of the labels, sorted, (K,).
-    kind
-        Their kind.
-    as_sparse
-        Whether labels were given as a sparse matrix; they are then predicted as one.
-    """
-
-    classes: np.ndarray
-    kind: Task
-    as_sparse: bool = False
-
-    @property
-    def n_outputs(self) -> int:
-        """Number of outputs."""
-        return 1 if self.kind == BINARY else len(self.classes)
-
-    def encode(self, y: Any) -> np.ndarray:
-        """Encode labels as targets: class numbers (n,) for MULTICLASS, else rows of 0 and 1, (n, n_outputs)."""
-        if self.kind == MULTILABEL:
-            return y.toarray() if sparse.issparse(y) else y
-        numbers = self.numbers(y)
-        return numbers if self.kind == MULTICLASS else numbers[:, None]
-
-    def numbers(self, y: Any) -> np.ndarray:
-        """Number the class of each example from 0, (n,) int32."""
-        encoder = LabelEncoder()
-        encoder.classes_ = self.classes
-        return np.asarray(encoder.transform(y), np.int32)
-
-    def decode(self, a: Array, value: Value) -> Any:
-        """Decode outputs (n, n_outputs) into labels on their device; strings are returned in NumPy arrays."""
-        backend, xp = value.backend, value.backend.xp
-        with value.scope():
-            numbers = predictions(a, self.kind, xp)
-            if self.kind == MULTILABEL:
-                return sparse.csr_matrix(backend.to_numpy(numbers)) if self.as_sparse else numbers
-            if len(self.classes) == 1:  # which is always predicted
-                numbers = 0 * numbers
-            if not is_numeric(self.classes):
-                return self.classes[backend.to_numpy(numbers)]
-            return xp.take(_move_classes(self.classes, backend), numbers, axis=0)
-
-    def check(self, y: Any, classes: Any = None, *, all_of_them: bool = False) -> None:
-        """Check that y has only known labels, or all of them, and that `classes`, if given, are the known ones."""
-        multilabel = is_multilabel(y)
-        if multilabel != (self.kind == MULTILABEL) or (multilabel and y.shape[1] != self.n_outputs):
-            raise ArgumentError(f"y has shape {y.shape}, but the estimator was fitted to {self.kind} labels")
-        if classes is not None and not np.array_equal(self.classes, unique_labels(classes)):
-            raise ArgumentError(
-                f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {self.classes!r}"
-            )
-        labels = unique_labels(y)
-        if all_of_them and not np.array_equal(labels, self.classes):
-            raise ArgumentError(
-                "warm_start can only be used where `y` has the same classes as in the previous call to fit. Previously "
-                f"got {self.classes}, `y` has {labels}; give warm_start=False to start anew"
-            )
-        if len(np.setdiff1d(labels, self.classes)):
-            raise ArgumentError(
-                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes}. 'y' has {labels}."
-            )
-
-
-def learn_labels(y: Any, classes: Any = None) -> Labels:
-    """Learn the labels from y, or from `classes`, which lists them all where y may lack some.
-
-    Raises
-    ------
-    ArgumentError
-        If y does not hold labels, but real numbers, say.
-
-    Examples
-    --------
-    >>> learn_labels(["no", "yes", "no"]).kind, learn_labels([[0, 1], [1, 1]]).kind
-    ('binary', 'multilabel')
-    """
-    check_classification_targets(y)
-    kind = type_of_target(y, input_name="y")
-    if kind == "multiclass-multioutput":
-        raise ArgumentError(
-            "y has several columns of classes; give one column, or for several labels an example rows of 0 and 1, or "
-            "see sklearn.multioutput.MultiOutputClassifier"
-        )
-    if kind == "multilabel-indicator":
-        n = np.shape(y)[1]
-        if classes is not None and len(unique_labels(classes)) != n:
-            raise ArgumentError(f"classes={classes!r} must be the labels of the {n} columns of y")
-        return Labels(np.arange(n), MULTILABEL, sparse.issparse(y))
-    classes = unique_labels(y if classes is None else classes)
-    return Labels(classes, BINARY if len(classes) <= 2 else MULTICLASS)
-
-
 def is_multilabel(y: Any) -> bool:
     """Tell whether y has several labels per example: rows of 0 and 1."""
     return type_of_target(y, input_name="y") == "multilabel-indicator"
@@ -189,16 +89,33 @@ def _move_classes(classes: np.ndarray, backend: Backend) -> Array:
 
 @dataclass(frozen=True)
 class Classification:
-    """A problem with labels as targets."""
+    """A problem with labels as targets: the labels that a classifier tells apart, on the host, and how they count.
 
-    labels: Labels
-    loss: Any  # this and `class_weight` as the user gave them
-    class_weight: Any
+    Parameters
+    ----------
+    classes
+        The classes, or the names of the labels, sorted, (K,).
+    task
+        Their kind.
+    as_sparse
+        Whether labels were given as a sparse matrix; they are then predicted as one.
+    loss, class_weight
+        As the user gave them.
+    """
+
+    classes: np.ndarray
+    task: Task
+    as_sparse: bool = False
+    loss: Any = "log_loss"
+    class_weight: Any = None
     numeric: ClassVar[bool] = False  # whether targets are numbers
     score_name: ClassVar[str] = "accuracy"  # in logs, after "validation_"
+    watched: ClassVar[str] = "score"  # what ``early_stopping=True`` watches on validation data
 
     @classmethod
-    def learn(cls, estimator: Any, y: Any, classes: Any, labels: Labels | None, *, partial: bool) -> "Classification":
+    def learn(
+        cls, estimator: Any, y: Any, classes: Any, labels: "Classification | None", *, partial: bool
+    ) -> "Classification":
         """Learn the labels of y, or check them against those that an earlier call has learned.
 
         Parameters
@@ -218,53 +135,81 @@ class Classification:
             labels = learn_labels(y, classes)
         else:
             labels.check(y, classes, all_of_them=not partial)
-        return cls(labels, estimator.loss, estimator.class_weight)
-
-    @property
-    def watched(self) -> str:
-        """The quantity that ``early_stopping=True`` watches on validation data: "score", the accuracy."""
-        return "score"
-
-    @property
-    def task(self) -> Task:
-        """The task, as `Network` calls it."""
-        return self.labels.kind
+        return replace(labels, loss=estimator.loss, class_weight=estimator.class_weight)
 
     @property
     def n_outputs(self) -> int:
         """Number of outputs."""
-        return self.labels.n_outputs
+        return 1 if self.task == BINARY else len(self.classes)
+
+    def encode(self, y: Any) -> np.ndarray:
+        """Encode labels as targets: class numbers (n,) for MULTICLASS, else rows of 0 and 1, (n, n_outputs)."""
+        if self.task == MULTILABEL:
+            return y.toarray() if sparse.issparse(y) else y
+        numbers = self.numbers(y)
+        return numbers if self.task == MULTICLASS else numbers[:, None]
+
+    def numbers(self, y: Any) -> np.ndarray:
+        """Number the class of each example from 0, (n,) int32."""
+        encoder = LabelEncoder()
+        encoder.classes_ = self.classes
+        return np.asarray(encoder.transform(y), np.int32)
+
+    def decode(self, a: Array, value: Value) -> Any:
+        """Decode outputs (n, n_outputs) into labels on their device; strings are returned in NumPy arrays."""
+        backend, xp = value.backend, value.backend.xp
+        with value.scope():
+            numbers = predictions(a, self.task, xp)
+            if self.task == MULTILABEL:
+                return sparse.csr_matrix(backend.to_numpy(numbers)) if self.as_sparse else numbers
+            if len(self.classes) == 1:  # which is always predicted
+                numbers = 0 * numbers
+            if not is_numeric(self.classes):
+                return self.classes[backend.to_numpy(numbers)]
+            return xp.take(_move_classes(self.classes, backend), numbers, axis=0)
+
+    def check(self, y: Any, classes: Any = None, *, all_of_them: bool = False) -> None:
+        """Check that y has only known labels, or all of them, and that `classes`, if given, are the known ones."""
+        multilabel = is_multilabel(y)
+        if multilabel != (self.task == MULTILABEL) or (multilabel and y.shape[1] != self.n_outputs):
+            raise ArgumentError(f"y has shape {y.shape}, but the estimator was fitted to {self.task} labels")
+        if classes is not None and not np.array_equal(self.classes, unique_labels(classes)):
+            raise ArgumentError(
+                f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {self.classes!r}"
+            )
+        labels = unique_labels(y)
+        if all_of_them and not np.array_equal(labels, self.classes):
+            raise ArgumentError(
+                "warm_start can only be used where `y` has the same classes as in the previous call to fit. Previously "
+                f"got {self.classes}, `y` has {labels}; give warm_start=False to start anew"
+            )
+        if len(np.setdiff1d(labels, self.classes)):
+            raise ArgumentError(
+                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes}. 'y' has {labels}."
+            )
 
     def head(self) -> tuple[int, dict[str, Any]]:
         """Choose the units and the arguments of the output layer: softmax for several classes, else sigmoid."""
-        cost, kind = parse_loss(self.loss), self.labels.kind
-        activation = "softmax" if kind == MULTICLASS else "sigmoid"
+        cost = parse_loss(self.loss)
+        activation = "softmax" if self.task == MULTICLASS else "sigmoid"
         if cost.outputs is not None and activation not in cost.outputs:
             raise ArgumentError(
-                f"loss={self.loss!r} is for the output activations {choices(cost.outputs)}, and {kind} has "
+                f"loss={self.loss!r} is for the output activations {choices(cost.outputs)}, and {self.task} has "
                 f"{activation!r}; give loss='log_loss'"
             )
-        task = None if cost.outputs is None else kind  # inferred from the output layer
+        task = None if cost.outputs is None else self.task  # inferred from the output layer
         return self.n_outputs, {"output_activation": activation, "cost": cost, "task": task}
-
-    def check(self, y: Any) -> None:
-        """Check that all labels are known."""
-        self.labels.check(y)
-
-    def encode(self, y: Any) -> np.ndarray:
-        """Turn labels into targets."""
-        return self.labels.encode(y)
 
     def weigh_classes(self, y: Any, *, partial: bool) -> np.ndarray | None:
         """Look up the weight of each example by its class, (n,); None without class weights.
 
         `partial` says that y holds only some of the targets.
         """
-        class_weight, multilabel = self.class_weight, self.labels.kind == MULTILABEL
+        class_weight, multilabel = self.class_weight, self.task == MULTILABEL
         if class_weight is None:
             return None
-        columns = self.labels.encode(y).T if multilabel else [self.labels.numbers(y)]
-        labels = [0, 1] if multilabel else self.labels.classes.tolist()
+        columns = self.encode(y).T if multilabel else [self.numbers(y)]
+        labels = [0, 1] if multilabel else self.classes.tolist()
         if is_balanced(class_weight):
             if partial:
                 raise ArgumentError(
@@ -293,12 +238,42 @@ class Classification:
         return float(np.average(is_right, weights=sample_weight))
 
 
+def learn_labels(y: Any, classes: Any = None) -> Classification:
+    """Learn the labels from y, or from `classes`, which lists them all where y may lack some.
+
+    Raises
+    ------
+    ArgumentError
+        If y does not hold labels, but real numbers, say.
+
+    Examples
+    --------
+    >>> learn_labels(["no", "yes", "no"]).task, learn_labels([[0, 1], [1, 1]]).task
+    ('binary', 'multilabel')
+    """
+    check_classification_targets(y)
+    kind = type_of_target(y, input_name="y")
+    if kind == "multiclass-multioutput":
+        raise ArgumentError(
+            "y has several columns of classes; give one column, or for several labels an example rows of 0 and 1, or "
+            "see sklearn.multioutput.MultiOutputClassifier"
+        )
+    if kind == "multilabel-indicator":
+        n = np.shape(y)[1]
+        if classes is not None and len(unique_labels(classes)) != n:
+            raise ArgumentError(f"classes={classes!r} must be the labels of the {n} columns of y")
+        return Classification(np.arange(n), MULTILABEL, sparse.issparse(y))
+    classes = unique_labels(y if classes is None else classes)
+    return Classification(classes, BINARY if len(classes) <= 2 else MULTICLASS)
+
+
 @dataclass(frozen=True)
 class Regression:
     """A problem with numbers as targets. Its methods are those of `Classification`."""
 
     n_outputs: int
     loss: Any
+    task: ClassVar[Task] = "regression"
     numeric: ClassVar[bool] = True
     score_name: ClassVar[str] = "r2"
 
@@ -313,15 +288,6 @@ class Regression:
     def watched(self) -> str:
         """The quantity that ``early_stopping=True`` watches: the score, or the loss if R² ignores some outputs."""
         return "loss" if parse_loss(self.loss).has_distribution else "score"
-
-    @property
-    def task(self) -> Task:
-        """The task, as `Network` calls it."""
-        return "regression"
-
-    @property
-    def labels(self) -> None:
-        """Return None: targets are numbers."""
 
     def head(self) -> tuple[int, dict[str, Any]]:
         """Choose the output layer: with the activation that the cost is made for, else the identity."""

@@ -32,7 +32,6 @@ from xpnet.estimators.targets import (
     MULTICLASS,
     MULTILABEL,
     Classification,
-    Labels,
     Regression,
     is_numeric,
     learn_labels,
@@ -92,7 +91,7 @@ class BaseTableModel(TableParameters, BaseModel):
     classes_: np.ndarray
     oof_proba_: np.ndarray
     oof_prediction_: np.ndarray
-    _labels: Any  # `Labels`; None for numbers
+    _labels: Any  # a `Classification`; None for numbers
     _class_weight: np.ndarray | None
 
     def fit(
@@ -162,7 +161,7 @@ class BaseTableModel(TableParameters, BaseModel):
             targets, weight = targets[rows], weight[rows]
         groups = number_groups("X", n, groups, rows)
         problem = self._learn(targets)
-        labels = problem.labels
+        labels = problem if isinstance(problem, Classification) else None
         if isinstance(targets, Targets):
             targets = targets.y if labels is None else labels.classes[targets.y]
         row_weight, targets = problem.weigh_classes(targets, partial=False), problem.encode(targets)
@@ -489,14 +488,14 @@ class TableClassifier(ClassifierMixin, BaseTableModel):
             counts = np.bincount(y.y, minlength=len(y.labels))
             if missing := [text for text, number in zip(y.labels, counts) if number == 0]:
                 warn(f"{y.table} has no rows of {list_names(missing)} to train on: all of them are held out")
-            return Classification(Labels(np.array(y.labels, object), MULTICLASS), "log_loss", self.class_weight)
+            return Classification(np.array(y.labels, object), MULTICLASS, class_weight=self.class_weight)
         labels = learn_labels(y)
-        if labels.kind == MULTILABEL:
+        if labels.task == MULTILABEL:
             raise ArgumentError(f"y has shape {y.shape}, several labels for each row; give one class for each row")
         if len(labels.classes) < 2:
             raise ArgumentError(f"y has one class, {labels.classes.tolist()[0]!r}; give rows of at least two classes")
-        labels = replace(labels, kind=MULTICLASS)  # an output for each class, also if there are two
-        return Classification(labels, "log_loss", self.class_weight)
+        # An output for each class, also if there are two
+        return replace(labels, task=MULTICLASS, class_weight=self.class_weight)
 
 
 @explain_arguments
