@@ -15,7 +15,7 @@ before the chunk.
 """
 
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -146,7 +146,6 @@ class Course:
     def run_epochs(self) -> Iterator[Chunk | None]:
         """Yield each chunk of minibatches, for `move` to be called; and None after each, when callbacks were called."""
         plan, source, training = self.job.plan, self.job.data.train, self.training
-        n = len(source) if source.has_length else None
         for epoch in range(training.position.epoch, plan.epochs + 1):
             if training.stopped:
                 break
@@ -156,11 +155,17 @@ class Course:
             training.move(generator=training.position.generator or training.value.generator)
             self.started = time.perf_counter() - training.position.seconds
             minibatches, generator, order = (), training.position.generator, None  # where batches come as they are
-            if n is not None:
-                drawn = plan.sampling.draw(n, plan.batch_size, generator, training.position.order)
+            if source.has_length:
+                drawn = plan.sampling.draw(len(source), plan.batch_size, generator, training.position.order)
                 minibatches, generator, order = drawn
             self.after_steps["generator"] = generator
-            yield from self._run_minibatches(minibatches, n)
+            chunks = source.chunks(minibatches, self.most_steps, self.networks, epoch)
+            for i, chunk in enumerate(skip_steps(chunks, training.position.steps)):
+                if i > 0:
+                    yield None
+                yield self.set_rates(chunk)
+                for callback in plan.callbacks:
+                    callback.on_chunk_end(len(chunk.index))
             logs = training.position.row()
             training.history.rows.append(logs)
             training.position = training.position.next_epoch(order)
@@ -170,21 +175,15 @@ class Course:
         training.completed = True
         training.move(value=training.value.detached())  # or it would keep a joined state in memory
 
-    def _run_minibatches(self, minibatches: Iterable[np.ndarray], n: int | None) -> Iterator[Chunk | None]:
-        """Yield the chunks of an epoch of n examples, and None between two of them."""
-        plan, source, training = self.job.plan, self.job.data.train, self.training
-        chunks = source.chunks(minibatches, self.most_steps, self.networks, training.position.epoch)
-        for i, chunk in enumerate(skip_steps(chunks, training.position.steps)):
-            if i > 0:
-                yield None
-            done, first = training.position.steps, training.position.total_steps
-            steps = range(first, first + len(chunk.index))
-            lr = training.lr_scale * learning_rates(plan.lr, steps, self.total)
-            # Its size is not that of `index`, as in `Chunk`
-            size = chunk.index.shape[1] if n is None else min(plan.batch_size, n - done * plan.batch_size)
-            yield chunk._replace(lr=lr, size=size)
-            for callback in plan.callbacks:
-                callback.on_chunk_end(len(steps))
+    def set_rates(self, chunk: Chunk) -> Chunk:
+        """Set the learning rate of each step of the next chunk, and the number of examples in its minibatches."""
+        plan, source, position = self.job.plan, self.job.data.train, self.training.position
+        steps = range(position.total_steps, position.total_steps + len(chunk.index))
+        lr = position.lr_scale * learning_rates(plan.lr, steps, self.total)
+        size = chunk.index.shape[1]
+        if source.has_length:  # the minibatches may be shared, and those of the chunk parts of them
+            size = min(plan.batch_size, len(source) - position.steps * plan.batch_size)
+        return chunk._replace(lr=lr, size=size)
 
     def move(self, chunk: Chunk, result: ChunkResult | None) -> None:
         """Move the training past a chunk, whose steps have been taken; end it with an error if they have diverged."""
