@@ -4,7 +4,7 @@ They hold a `Network` and train it with the same mathematics; the modules here c
 follow scikit-learn's rules. Needs scikit-learn, the extra ``sklearn``.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from xpnet._checks import install_command
 
@@ -15,6 +15,7 @@ except ImportError as error:
         f"xpnet.estimators needs scikit-learn 1.8 or newer ({error}); install it with: {install_command('sklearn')}"
     ) from error
 
+from xpnet._lazy import import_lazily
 from xpnet.estimators._classifier import MLPClassifier
 from xpnet.estimators._ensembles import MLPEnsembleClassifier, MLPEnsembleRegressor
 from xpnet.estimators._regressor import MLPRegressor
@@ -36,13 +37,8 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Hand on the classes of `xpnet.tables`, which are built on the estimators here."""
-    if name not in ("TableClassifier", "TableEncoder", "TableRegressor"):
-        raise AttributeError(f"module 'xpnet.estimators' has no attribute {name!r}")
-    from xpnet import tables
-
-    return getattr(tables, name)
+# The classes of `xpnet.tables` are built on the estimators here
+__getattr__ = import_lazily(__name__, {".tables": ("TableClassifier", "TableEncoder", "TableRegressor")})
 
 
 def __dir__() -> list[str]:

@@ -3,8 +3,9 @@
 A function imports the library that it needs when it is called.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from xpnet._lazy import import_lazily
 from xpnet.export._jax import from_jax, to_jax
 from xpnet.export._torch import from_torch, to_torch
 from xpnet.export.onnx import to_onnx
@@ -24,13 +25,8 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Hand on the functions of `xpnet.pages`, which read networks by the modules here."""
-    if name not in ("make_page", "write_lesson", "write_page"):
-        raise AttributeError(f"module 'xpnet.export' has no attribute {name!r}")
-    from xpnet import pages
-
-    return getattr(pages, name)
+# The functions of `xpnet.pages` read networks by the modules here
+__getattr__ = import_lazily(__name__, {".pages": ("make_page", "write_lesson", "write_page")})
 
 
 def __dir__() -> list[str]:
