@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -154,15 +154,9 @@ def activations(
     return figure
 
 
-def _titles(net: Network) -> Iterator[str]:
-    yield _count_units(net.sizes[0], "input")
-    for size, sigma in zip(net.sizes[1:-1], net.activation):
-        yield _count_units(size, f"{sigma} unit")
-    yield _count_units(net.sizes[-1], f"{net.output_activation} output")
-
-
-def _count_units(size: int, name: str) -> str:
-    return f"{size} {name}" if size == 1 else f"{size} {name}s"
+def _titles(net: Network) -> list[str]:
+    names = ["input", *(f"{sigma} unit" for sigma in net.activation), f"{net.output_activation} output"]
+    return [f"{size} {name}" if size == 1 else f"{size} {name}s" for size, name in zip(net.sizes, names)]
 
 
 def _draw_outputs(ax: Axes, a: np.ndarray, names: Sequence[str]) -> None:
@@ -179,6 +173,5 @@ def _draw_outputs(ax: Axes, a: np.ndarray, names: Sequence[str]) -> None:
 def _lay_out(a: np.ndarray) -> np.ndarray:
     """Arrange units in an almost square grid; cells left over at its end are masked."""
     columns = math.ceil(math.sqrt(len(a)))
-    cells = np.full(columns * math.ceil(len(a) / columns), np.nan)
-    cells[: len(a)] = a
+    cells = np.pad(a, (0, -len(a) % columns), constant_values=np.nan)
     return np.ma.masked_invalid(cells.reshape(-1, columns))
