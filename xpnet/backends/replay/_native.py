@@ -44,7 +44,7 @@ class NativeProgram(Program):
             self.code = None
             warn("the loop in C gives other results than NumPy here, so steps are replayed in Python, which is slower")
             return
-        in_python = f", {len(calls)} of {len(self.operations)} operations in Python" if calls else ""
+        in_python = f", {calls} of {len(self.operations)} operations in Python" if calls else ""
         self.engine = f"replay of recorded steps in C{in_python}"
 
     def run(self, batches: Any, examples: Any) -> None:

@@ -10,7 +10,6 @@ import numpy as np
 
 from xpnet.backends.base import call_and_copy
 
-COPIES = ("copyto", "assign")
 # Each element has one right result, or a nearest number to it: all of NumPy's inner loops find that, and none raises
 EXACT = {
     *(np.add, np.subtract, np.multiply, np.divide, np.sqrt, np.negative, np.absolute, np.sign, np.maximum, np.minimum),
@@ -25,7 +24,7 @@ SHARED_MULTIPLICATIONS = 1_500_000  # a product with fewer takes too little time
 
 def translate(
     operations: Sequence[Callable[[], Any]], batches: Sequence[np.ndarray] = (), rows: Sequence[np.ndarray] = ()
-) -> tuple[Any, list[str]]:
+) -> tuple[Any, int]:
     """Translate operations for the loop in C.
 
     Parameters
@@ -41,46 +40,41 @@ def translate(
         ``code.run(numbers, *arrays)`` runs them, in their order, for each element of `numbers`. It first takes rows of
         `arrays`: for `batches` the next ones, and for `rows` those with these numbers.
     calls
-        The names of those that stay calls in Python.
+        The number of those that stay calls in Python.
     """
     from xpnet.backends.replay.loops import Operations
 
-    code, calls = Operations(), []
+    code, calls = Operations(), 0
     for target in (*batches, *rows):
         code.take(target, any(target is x for x in rows))
     for operation in operations:
-        name, translated = _translate(code, operation)
-        if not translated:
+        if not _translate(code, operation):
             code.call(operation)
-            calls.append(name)
+            calls += 1
     return code, calls
 
 
-def _translate(code: Any, operation: Callable[[], Any]) -> tuple[str, bool]:
-    """Add an operation to the code; return its name, and whether there is a translation."""
+def _translate(code: Any, operation: Callable[[], Any]) -> bool:
+    """Add an operation to the code, if it has a translation; return whether it has one."""
     if not isinstance(operation, partial):
-        return repr(operation), False
+        return False
     function, args, options = operation.func, operation.args, operation.keywords
     if function is call_and_copy:
-        _, function, args, options, out = args
-        name = getattr(function, "__name__", repr(function))
-        return name, _add_function(code, name, args, options, out)
-    name = getattr(function, "__name__", repr(function))
+        _, function, *args = args
+        return _add_function(code, getattr(function, "__name__", ""), *args)
     if isinstance(function, np.ufunc):
-        inputs = args[: function.nin]
-        out = options.get("out", args[-1])
-        options = {name: value for name, value in options.items() if name != "out"}
-        return name, _add_ufunc(code, function, inputs, options, out)
-    if name in COPIES:
-        return name, code.copy(*args[:2])
-    if name == "reduce":
-        x, axis, dtype, out, keepdims = args
-        ufunc = function.__self__
-        return f"{ufunc.__name__}.reduce", dtype is None and _add_reduction(code, ufunc, x, axis, out, keepdims)
-    if name == "_max_of_short_rows":
-        x, columns, out = args
-        return name, code.copy(columns, x.mT) and _add_reduction(code, np.maximum, columns, -2, out.mT, True)
-    return name, False
+        others = {name: value for name, value in options.items() if name != "out"}
+        return _add_ufunc(code, function, args[: function.nin], others, options.get("out", args[-1]))
+    match getattr(function, "__name__", ""):
+        case "copyto" | "assign":
+            return code.copy(*args[:2])
+        case "reduce":
+            x, axis, dtype, out, keepdims = args
+            return dtype is None and _add_reduction(code, function.__self__, x, axis, out, keepdims)
+        case "_max_of_short_rows":
+            x, columns, out = args
+            return code.copy(columns, x.mT) and _add_reduction(code, np.maximum, columns, -2, out.mT, True)
+    return False
 
 
 def _add_ufunc(code: Any, ufunc: np.ufunc, inputs: Sequence[Any], options: dict[str, Any], out: np.ndarray) -> bool:
