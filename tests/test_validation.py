@@ -234,34 +234,29 @@ def _blocks(request, monkeypatch):
 
 
 @pytest.mark.usefixtures("_blocks")
-@pytest.mark.parametrize("where", ["validation", "test", "training"])
+@pytest.mark.parametrize(
+    ("task", "outputs", "where"),
+    [
+        *(("classification", 8, where) for where in ("validation", "test", "training")),
+        ("binary", 1, "validation"),
+        ("multilabel", 2, "validation"),
+    ],
+)
 @pytest.mark.on("jax")
-def test_metrics_of_classes_are_those_of_scikit_learn(place, where):
-    sklearn = pytest.importorskip("sklearn.metrics")
-    net = network(place, (4, 6, 8))
-    x, y = np.random.default_rng(4).standard_normal((60, 4)), np.random.default_rng(5).integers(8, size=60)
-    a = net.to("numpy").forward(x)
-    found = scores(net, x, y, ["accuracy", "top_3", "top_5", top_k(2), "mean_absolute_error"], where)
-    expected = {
-        "accuracy": sklearn.accuracy_score(y, a.argmax(axis=1)),
-        "mean_absolute_error": sklearn.mean_absolute_error(np.eye(8)[y], a),
-        **{f"top_{k}": sklearn.top_k_accuracy_score(y, a, k=k, labels=range(8)) for k in (2, 3, 5)},
-    }
-    assert {name: found[name] for name in expected} == {name: pytest.approx(v) for name, v in expected.items()}
-    assert expected["top_2"] < expected["top_3"] < expected["top_5"] < 1
-
-
-@pytest.mark.usefixtures("_blocks")
-@pytest.mark.parametrize("task", ["binary", "multilabel"])
-def test_accuracy_of_labels_is_that_of_scikit_learn(place, task):
+def test_metrics_of_classes_are_those_of_scikit_learn(place, task, outputs, where):
     """With several labels, an example is right if all of them are: the subset accuracy."""
     sklearn = pytest.importorskip("sklearn.metrics")
-    outputs = 1 if task == "binary" else 2
-    net = network(place, (4, 6, outputs), task=task)
-    y = np.random.default_rng(6).integers(2, size=(N, outputs))
-    expected = sklearn.accuracy_score(y, net.backend.to_numpy(net.forward(X)) > 0.5)
-    assert scores(net, X, y, ["accuracy"])["accuracy"] == pytest.approx(expected)
-    assert 0 < expected < 1
+    net, rng, is_one = network(place, (4, 6, outputs), task=task), np.random.default_rng(4), task == "classification"
+    x, y = rng.standard_normal((60, 4)), rng.integers(8, size=60) if is_one else rng.integers(2, size=(60, outputs))
+    a = net.backend.to_numpy(net.forward(x))
+    expected = {"accuracy": sklearn.accuracy_score(y, a.argmax(axis=1) if is_one else a > 0.5)}
+    if is_one:
+        expected["mean_absolute_error"] = sklearn.mean_absolute_error(np.eye(8)[y], a)
+        expected |= {f"top_{k}": sklearn.top_k_accuracy_score(y, a, k=k, labels=range(8)) for k in (2, 3, 5)}
+        assert expected["top_2"] < expected["top_3"] < expected["top_5"] < 1
+    found = scores(net, x, y, [top_k(2) if name == "top_2" else name for name in expected], where)
+    assert {name: found[name] for name in expected} == {name: pytest.approx(v) for name, v in expected.items()}
+    assert 0 < expected["accuracy"] < 1
 
 
 @pytest.mark.usefixtures("_blocks")
@@ -319,40 +314,35 @@ def test_top_k_of_equal_outputs_takes_the_first(place):
         top_k(0)
 
 
-def worst(y_true, y_pred):
-    xp = array_api_compat.array_namespace(y_true, y_pred)
-    return xp.max(xp.abs(y_true - y_pred))
-
-
 @pytest.mark.usefixtures("_blocks")
-@pytest.mark.parametrize("standardize", [False, True])
-def test_a_function_of_arrays_is_a_metric_on_every_backend(place, standardize):
-    net = network(place, (4, 2), task="regression", standardize=standardize)
-    y = 5 + X[:, :2]
-    net.train((X, y), epochs=1, progress=False)
-    found = scores(net, X, y, [worst, lambda y_true, y_pred: np.float32(0.5)])
-    assert found["worst"] == pytest.approx(np.abs(y - net.backend.to_numpy(net.predict(X))).max(), rel=1e-12)
-    assert type(found["worst"]) is float
-    assert found["lambda"] == 0.5
-
-
 @pytest.mark.parametrize(
-    ("task", "outputs"), [("classification", 3), ("binary", 1), ("multilabel", 2), ("regression", 1)]
+    ("task", "outputs", "standardize"),
+    [
+        *(("classification", 3, False), ("binary", 1, False), ("multilabel", 2, False)),
+        *(("regression", 1, False), ("regression", 2, True)),
+    ],
 )
-def test_a_function_gets_what_predict_returns(place, task, outputs):
+def test_a_function_is_a_metric_of_what_predict_returns(place, task, outputs, standardize):
+    """It gets all examples at once, on the device."""
     seen = []
 
-    def look(y_true, y_pred):
+    def worst(y_true, y_pred):
         seen.append((y_true, y_pred))
-        return 0.0
+        xp = array_api_compat.array_namespace(y_true, y_pred)
+        return xp.max(xp.abs(y_true - y_pred))
 
-    net = network(place, (4, 5, outputs), task=task)
-    y = LABELS if task == "classification" else np.random.default_rng(0).integers(2, size=(N, outputs))
-    scores(net, X, y, [look])
+    net = network(place, (4, 5, outputs), task=task, standardize=standardize)
+    y = np.random.default_rng(0).integers(2, size=(N, outputs)) if task != "regression" else 5 + X[:, :outputs]
+    y = LABELS if task == "classification" else y
+    net.train((X, y), epochs=1, progress=False)
+    found, predicted = scores(net, X, y, [worst, lambda *_: np.float32(0.5)]), net.backend.to_numpy(net.predict(X))
     y_true, y_pred = seen[0]
-    np.testing.assert_array_equal(net.backend.to_numpy(y_true), y[:, 0] if outputs == 1 else y)
-    np.testing.assert_array_equal(net.backend.to_numpy(y_pred), net.backend.to_numpy(net.predict(X)))
+    y, rtol = y[:, 0] if outputs == 1 else y, 1e-12 if standardize else 0.0
+    np.testing.assert_allclose(net.backend.to_numpy(y_true), y, rtol)
+    np.testing.assert_allclose(net.backend.to_numpy(y_pred), predicted, rtol)
     assert y_true.device == y_pred.device == net.w[0].device
+    assert found == {"cost": found["cost"], "worst": pytest.approx(abs(y - predicted).max(), rel=1e-12), "lambda": 0.5}
+    assert type(found["worst"]) is float
 
 
 # Wrong metrics
