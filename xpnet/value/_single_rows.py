@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from xpnet._identity import is_fixed
 from xpnet.core.arrays import Array, Function, Layers, Namespace
 from xpnet.core.backprop import forward
 from xpnet.core.model import Model
-
-if TYPE_CHECKING:
-    from xpnet.value._value import Value
 
 PAYS_FROM = 200  # single rows with the same weights: recording takes about as long as it saves in 50 of them
 MAX_WIDTH = 1024  # units: the products of wider layers take most of the time, and their old weights should not be kept
@@ -32,8 +29,8 @@ class SingleRows:
         """Copy and pickle nothing."""
         return SingleRows, ()
 
-    def __call__(self, value: Value, x: Array) -> Array:
-        """Compute the outputs of a network for one row, (1, n_in), at its temperature."""
+    def __call__(self, value: Any, x: Array) -> Array:
+        """Compute the outputs of a network, whose `Value` is given, for one row, (1, n_in), at its temperature."""
         model, own_layers, temperature = key = value.model, value.layers, value.temperature
         last, layers, calls, repeat = self._last
         if last[0] is not model or last[1] is not own_layers or last[2] != temperature:
