@@ -11,7 +11,6 @@ from xpnet import (
     SGD,
     AdamW,
     Clip,
-    EarlyStopping,
     Ensemble,
     Network,
     OneCycle,
@@ -151,22 +150,6 @@ def test_weights_of_examples_and_of_classes_multiply(place, classes):
     both = WEIGHTS * sklearn.compute_sample_weight(classes, LABELS)
     net = trained(classifier(place), (X, LABELS), batch_size=5, sample_weight=WEIGHTS, class_weight=classes)
     assert_close(net, trained(classifier(place), (X, LABELS), batch_size=5, sample_weight=both))
-
-
-def test_an_epoch_without_weight_is_none_that_callbacks_wait_for(place):
-    epochs = iter([1, 0, 0, 0, 1, 1])  # the classes of all examples of each
-
-    class Epochs:
-        def __iter__(self):
-            label = next(epochs, 1)
-            yield np.full((4, 3), 0.5, np.float32), np.full(4, label)
-
-    net = Network([3, 2], task="classification", seed=0, **place._asdict())
-    stop, reduce = (kind(monitor="cost", patience=2, min_delta=9) for kind in (EarlyStopping, ReduceLROnPlateau))
-    options = {"class_weight": {0: 0.0, 1: 1.0}, "callbacks": [reduce, stop], "progress": False}
-    history = net.train(Epochs(), epochs=8, lr=0.1, **options)
-    assert np.isnan(history["cost"]).tolist() == [False, True, True, True, False, False]
-    assert (stop.stopped_epoch, history["lr"][:6]) == (6, [0.1] * 6)
 
 
 # Wrong weights
