@@ -357,16 +357,16 @@ def test_folds_that_the_user_chooses():
     for name, value in (("X", pets()), ("y", HEIGHT)):
         with pytest.raises(ValueError, match=f"describe_scores got {name} alone; give X and y, or neither"):
             model.describe_scores(**{name: value})
-    with pytest.raises(ValueError, match=r"folds\[0\] goes from 60 to 60, but X has 60 rows, from 0"):
-        model.fit(pets(), HEIGHT, folds=[[60], [1]])
-    for wrong in ([0.5], [[1]], np.arange(60) > 40, 5, [1, [2, 3]]):
-        with pytest.raises(
-            ValueError, match=r"folds\[1\] (has .* but )?must list row numbers, whole numbers(; for a| \()"
-        ):
-            model.fit(pets(), HEIGHT, folds=[[], wrong])
-    with pytest.raises(ValueError, match=r"folds\[1\] leaves out no row with a weight, and others do; give some rows"):
-        model.fit(pets(), HEIGHT, np.arange(60), folds=[[1], [0]])
-    with pytest.raises(ValueError, match="folds has 1 entries, and there are members=2; give one for each"):
+    for wrong, message in (
+        ([60], r"folds\[1\] goes from 60 to 60, but X has 60 rows, from 0"),
+        *((rows, r"folds\[1\] has .* but must list row numbers, .*; for a") for rows in ([0.5], [[1]], DAYS > 40, 5)),
+        ([1, [2, 3]], r"folds\[1\] must list row numbers, whole numbers \("),
+        ([], r"folds\[1\] is empty; give at least one row"),
+        ([0], r"folds\[1\] leaves out no row that has a weight; give one"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.fit(pets(), HEIGHT, DAYS, folds=[[1], wrong])
+    with pytest.raises(ValueError, match="folds has 1 entries, but must be a list of 2 arrays of row numbers"):
         model.fit(pets(), HEIGHT, folds=[[1]])
 
 

@@ -119,8 +119,9 @@ def test_what_cannot_be_validated_on_is_refused_before_the_first_step(data, opti
 def test_any_split_holds_each_class_by_its_share(n, fraction, seed, n_classes):
     rng = np.random.default_rng(seed)
     labels = rng.integers(n_classes, size=n)
-    training, validation = split_rows(n, fraction, rng, labels)
-    assert len(validation) == math.ceil(fraction * n)
+    size = math.ceil(fraction * n)
+    training, validation = split_rows(n, size, rng, labels)
+    assert len(validation) == size
     assert sorted([*training, *validation]) == list(range(n))
     for label in range(n_classes):
         share = len(validation) * (labels == label).mean()
@@ -130,7 +131,7 @@ def test_any_split_holds_each_class_by_its_share(n, fraction, seed, n_classes):
 def test_every_row_is_as_likely_to_be_held_out():
     times, labels = np.zeros(12), np.repeat([0, 1, 2], [7, 3, 2])
     for seed in range(2000):
-        times[split_rows(12, 0.25, np.random.default_rng(seed), labels)[1]] += 1
+        times[split_rows(12, 3, np.random.default_rng(seed), labels)[1]] += 1
     np.testing.assert_allclose(times / 2000, 0.25, atol=4 * (0.25 * 0.75 / 2000) ** 0.5)
 
 

@@ -77,12 +77,12 @@ def draw_rows(train: Stored, argument: str, fraction: float, seed: int) -> tuple
         labels = y if y.ndim == 1 else y.argmax(axis=-1)
     elif train.reader.model.task == "binary":
         labels = y[:, 0] > 0.5
-    if math.ceil(fraction * len(train)) == len(train):
+    if (size := math.ceil(fraction * len(train))) == len(train):
         raise ArgumentError(
             f"{argument}={fraction!r} leaves none of the {len(train)} examples to train on; give a smaller "
             "fraction, or validation_data"
         )
-    return split_rows(len(train), fraction, np.random.default_rng(seed), labels)
+    return split_rows(len(train), size, np.random.default_rng(seed), labels)
 
 
 def parse_rows(name: str, rows: Any, members: int, n: int, data: str = "train_data") -> list[Any]:

@@ -234,20 +234,20 @@ def cut_rows(n: int, width: int) -> Iterator[slice]:
 
 
 def split_rows(
-    n: int, fraction: float, rng: np.random.Generator, labels: np.ndarray | None = None
+    n: int, size: int, rng: np.random.Generator, labels: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Split n row numbers at random into those to train and those to validate on, each in increasing order.
+    """Split n row numbers at random into those to train on and `size` to validate on, each in increasing order.
 
     With labels (n,), each class has its share of both parts, up to one row: the rows are put in random order, sorted by
     class, and taken at equal distances (systematic sampling).
 
     Examples
     --------
-    >>> training, validation = split_rows(10, 0.3, np.random.default_rng(0), np.repeat([0, 1], 5))
+    >>> training, validation = split_rows(10, 3, np.random.default_rng(0), np.repeat([0, 1], 5))
     >>> len(training), len(validation), len({*training, *validation})
     (7, 3, 10)
     """
-    order, size = rng.permutation(n), math.ceil(fraction * n)
+    order = rng.permutation(n)
     if labels is not None:
         order = order[np.argsort(labels[order], kind="stable")]
     chosen = np.zeros(n, bool)

@@ -15,7 +15,7 @@ from xpnet._checks import check_dict, check_lengths, count, list_names, warn, ye
 from xpnet._names import explain_arguments
 from xpnet.backends import backend_of
 from xpnet.core.arrays import Array
-from xpnet.data import check_some_weight, parse_part
+from xpnet.data import check_some_weight, parse_rows
 from xpnet.errors import ArgumentError
 from xpnet.estimators.base import BaseModel
 from xpnet.estimators.inputs import (
@@ -595,14 +595,10 @@ class TableRegressor(RegressorMixin, BaseTableModel):
 
 def find_folds(folds: Sequence[Any], members: int, rows: np.ndarray, n: int) -> list[np.ndarray]:
     """Find the folds of the user, numbers of the n rows of X, among the rows that have a weight."""
-    if len(folds) != members:
-        raise ArgumentError(f"folds has {len(folds)} entries, and there are members={members}; give one for each")
-    found = []
-    for k, fold in enumerate(folds):
-        is_empty = hasattr(fold, "__len__") and len(fold) == 0
-        fold = [] if is_empty else parse_part(f"folds[{k}]", fold, n, "X")
-        found.append(np.flatnonzero(np.isin(rows, fold)).astype(np.int32))
-    if leaves_out_rows(found) and not all(map(len, found)):
-        empty = [*map(len, found)].index(0)
-        raise ArgumentError(f"folds[{empty}] leaves out no row with a weight, and others do; give some rows to each")
+    if len(folds) == members and not any(getattr(fold, "__len__", lambda: 1)() for fold in folds):
+        return [np.array([], np.int32)] * members
+    parts = parse_rows("folds", folds, members, n, "X")
+    found = [np.flatnonzero(np.isin(rows, part)).astype(np.int32) for part in parts]
+    if 0 in (sizes := [*map(len, found)]):
+        raise ArgumentError(f"folds[{sizes.index(0)}] leaves out no row that has a weight; give one that has")
     return found

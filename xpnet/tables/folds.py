@@ -8,6 +8,7 @@ import numpy as np
 from xpnet._checks import check_lengths, count, in_range
 from xpnet.backends import to_host
 from xpnet.core.temperature import find_logits, output_of
+from xpnet.data.sampling import split_rows
 from xpnet.errors import ArgumentError
 from xpnet.inference import predict
 from xpnet.network.ensemble import Ensemble
@@ -167,9 +168,9 @@ def hold_out(
     (array([0, 1, 2]), array([3]))
     """
     in_range("fraction", fraction, 0, 1, "0 holds nothing out")
-    y = np.asarray(y)
-    if y.dtype.kind not in "biuf":
-        y = np.unique(y.astype(str), return_inverse=True)[1]
+    y, labels = np.asarray(y), None
+    if y.dtype.kind != "f":
+        labels = np.unique(y if y.dtype.kind in "biu" else y.astype(str), axis=0, return_inverse=True)[1].reshape(-1)
     n, rng = len(y), np.random.default_rng(count("seed", seed, least=0))
     groups = number_groups("y", n, groups)
     if last and groups is not None:
@@ -178,11 +179,10 @@ def hold_out(
     if n_held_out == n:
         raise ArgumentError(f"fraction={fraction:g} leaves none of the {n} rows to train on")
     if last or n_held_out == 0:
-        test = np.arange(n) >= n - n_held_out
-    elif groups is None:
-        test = _draw_rows(y, n_held_out, rng)
-    else:
-        test = _draw_groups(groups, n_held_out, rng)
+        return np.arange(n - n_held_out), np.arange(n - n_held_out, n)
+    if groups is None:
+        return split_rows(n, n_held_out, rng, labels)
+    test = _draw_groups(groups, n_held_out, rng)
     return np.flatnonzero(~test), np.flatnonzero(test)
 
 
@@ -198,17 +198,6 @@ def number_groups(argument: str, n: int, groups: Any, rows: Any = slice(None)) -
     if len(names) == 1:
         raise ArgumentError("groups has one group, and groups are left out as a whole; give two or more, or none")
     return numbers
-
-
-def _draw_rows(y: np.ndarray, n_held_out: int, rng: np.random.Generator) -> np.ndarray:
-    """Choose rows at random, the same fraction of each class."""
-    n = len(y)
-    order = rng.permutation(n)
-    if y.dtype.kind in "biu":  # every n/n_held_out-th row, class by class; rows of 0 and 1 are sorted as whole rows
-        order = order[np.lexsort(y[order].reshape(n, -1).T)]
-    chosen = np.zeros(n, bool)
-    chosen[order[((np.arange(n_held_out) + 0.5) * n / n_held_out).astype(int)]] = True
-    return chosen
 
 
 def _draw_groups(groups: np.ndarray, n_held_out: int, rng: np.random.Generator) -> np.ndarray:
