@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet._checks import choices, in_range, show, yes_or_no
+from xpnet._checks import choices, has_entries, in_range, show, yes_or_no
 from xpnet.backends.base import precision
 from xpnet.core.activations import normal_cdf
 from xpnet.core.arrays import Array, Namespace
@@ -261,8 +261,7 @@ def parse_levels(levels: Any, quantiles: Sequence[float]) -> Sequence[float]:
     """Check the levels of a table of coverage; with quantiles, they must be among their levels."""
     if levels is None:
         return quantiles or LEVELS
-    is_list = isinstance(levels, (list, tuple)) or getattr(levels, "ndim", 0) == 1
-    if not is_list or len(levels) == 0:
+    if not has_entries(levels) or len(levels) == 0:
         raise ArgumentError(f"levels={show(levels)} must be a list of numbers, as in [0.5, 0.9]")
     levels = [in_range("level", p, 0, 1, "0.9 is usual", includes_low=False) for p in levels]
     if not quantiles:
