@@ -132,8 +132,7 @@ def parse_activation(argument: str, value: Any) -> Activation:
     """
     if not isinstance(value, Activation):
         if not has_methods(value, "value", "pullback"):
-            _refuse_incomplete(argument, value, "activation", {"value": "z, xp", "pullback": "g, z, a, xp"})
-            return _look_up_parametrized(argument, value, ACTIVATIONS, PARAMETRIZED_ACTIVATIONS)
+            return _look_up_part(argument, value, Activation)
         bounds = {name: getattr(value, name) for name in ("low", "high", "total") if hasattr(value, name)}
         value = Activation(_name_of(value), value.value, value.pullback, **bounds)
     return _check_name_is_free(argument, value)
@@ -143,9 +142,7 @@ def parse_cost(value: Any, argument: str = "cost") -> Cost:
     """Look up a cost by name, or wrap the user's own object with a value and, if it has one, a gradient."""
     if not isinstance(value, Cost):
         if has_methods(value, "pullback") or not has_methods(value, "value"):
-            if not has_methods(value, "pullback"):
-                _refuse_incomplete(argument, value, "cost", {"value": "a, y, xp", "gradient": "a, y, xp"})
-            return _look_up_parametrized(argument, value, COSTS, PARAMETRIZED_COSTS)
+            return _look_up_part(argument, value, Cost)
         value = Cost(_name_of(value), value.value, getattr(value, "gradient", None))
     if value.value is not None:
         functions = [one for one in (value.value, value.gradient) if one and not isinstance(one, ValueGradient)]
@@ -377,15 +374,19 @@ def round_number(value: float | np.ndarray, dtype: str) -> np.ndarray:
 # Names of activations and costs, and the user's own
 
 
-def _refuse_incomplete(argument: str, value: Any, kind: str, methods: Mapping[str, str]) -> None:
-    """Refuse an object that has some of the methods of an activation or a cost, and lacks others."""
+KNOWN: dict[type, Any] = {  # those of xpnet by name, with makers of those with parameters; and what one's own must have
+    Activation: (ACTIVATIONS, PARAMETRIZED_ACTIVATIONS, {"value": "z, xp", "pullback": "g, z, a, xp"}),
+    Cost: (COSTS, PARAMETRIZED_COSTS, {"value": "a, y, xp"}),
+}
+
+
+def _look_up_part(argument: str, value: Any, kind: type) -> Any:
+    """Find an activation or a cost by its name, or make one with parameters, as in "leaky_relu(0.2)"."""
+    table, parametrized, methods = KNOWN[kind]
     missing = [f"{name}({arguments})" for name, arguments in methods.items() if not has_methods(value, name)]
-    if len(missing) < len(methods):
-        raise ArgumentError(f"{argument}={value!r} lacks the method {missing[0]}, which your own {kind} needs")
-
-
-def _look_up_parametrized(argument: str, value: Any, table: Mapping[str, Any], parametrized: Mapping[str, Any]) -> Any:
-    """Find a named object, or make one with parameters, as in "leaky_relu(0.2)"."""
+    if missing and any(has_methods(value, name) for name in ("value", "pullback", "gradient")):
+        own = kind.__name__.lower()
+        raise ArgumentError(f"{argument}={value!r} lacks the method {missing[0]}, which your own {own} needs")
     family, _, numbers = value.partition("(") if isinstance(value, str) else ("", "", "")
     if family not in parametrized or not numbers.endswith(")"):
         return look_up(argument, value, table)
@@ -409,10 +410,8 @@ def _find_known(value: Activation | Cost) -> Activation | Cost | None:
     """Find the activation or cost of xpnet with the name of another one, as in "relu" or "leaky_relu(0.2)"."""
     if value.name == mean_std.name:  # that of the Gaussian cost cannot be given by its name
         return mean_std
-    is_activation = isinstance(value, Activation)
-    tables = (ACTIVATIONS, PARAMETRIZED_ACTIVATIONS) if is_activation else (COSTS, PARAMETRIZED_COSTS)
     with suppress(ArgumentError):
-        return _look_up_parametrized("", value.name, *tables)
+        return _look_up_part("", value.name, Activation if isinstance(value, Activation) else Cost)
     return None
 
 
