@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,14 @@ MPIEXEC = shutil.which("mpiexec", path=os.pathsep.join([str(Path(sys.executable)
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # ranks spin while they wait, and share two cores
 
 
-def start(ranks: int, *arguments: object, environment: Mapping[str, str] = ONE_THREAD, **options: Any) -> Any:
+def start(ranks: int, *arguments: object) -> Any:
     """Start Python with these arguments on several ranks, in a session of its own; return mpiexec's `Popen`."""
     assert MPIEXEC is not None
     command = [MPIEXEC, "-n", str(ranks), sys.executable, *map(str, arguments)]
     path = os.pathsep.join([str(FOLDER.parent), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PYTHONPATH": path, **environment}
+    environment = {**os.environ, "PYTHONPATH": path, **ONE_THREAD}
     streams: Any = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen(command, env=environment, start_new_session=True, **{**streams, **options})
+    return subprocess.Popen(command, env=environment, start_new_session=True, **streams)
 
 
 def finish(job: Any, seconds: float = 60) -> tuple[int, str]:
@@ -38,9 +38,9 @@ def finish(job: Any, seconds: float = 60) -> tuple[int, str]:
     return job.returncode, out
 
 
-def run(ranks: int, *arguments: object, seconds: float = 60, **options: Any) -> str:
+def run(ranks: int, *arguments: object, seconds: float = 60) -> str:
     """Run Python on several ranks, and return its output; it must succeed."""
-    status, out = finish(start(ranks, *arguments, **options), seconds)
+    status, out = finish(start(ranks, *arguments), seconds)
     assert status == 0, out
     return out
 
@@ -50,21 +50,6 @@ def kill(job: Any) -> None:
     for pid in (job.pid, *find_descendants(job.pid)) if job.poll() is None else ():
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-
-
-def find_ranks(job: Any) -> dict[int, int]:
-    """Find the process of each rank of a job: {rank: id}."""
-    found = {}
-    for pid in find_descendants(job.pid):
-        try:
-            variables = Path(f"/proc/{pid}/environ").read_text().split("\0")
-        except OSError:
-            continue
-        for variable in variables:
-            name, _, value = variable.partition("=")
-            if name in ("PMI_RANK", "OMPI_COMM_WORLD_RANK"):
-                found[int(value)] = pid
-    return found
 
 
 def find_descendants(pid: int) -> Iterator[int]:

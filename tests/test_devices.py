@@ -188,6 +188,8 @@ def test_a_network_moves_from_place_to_place(one, other):
     first, second = PLACES[one](), PLACES[other]()
     net = Network([4, 5, 3], standardize=True, task="classification", dropout=0.2, seed=0, **first._asdict())
     train(net, (X, CLASS), optimizer=Adam())
+    assert net.to().backend is net.backend
+    assert net.to(device=first.device or net.backend.device_name).backend.name == net.backend.name  # as told
     moved = net.to(*second)
     assert repr(moved.backend) == repr(get_backend(*second))
     for here_, there in zip(flat(snapshot(net)), flat(snapshot(moved)), strict=True):

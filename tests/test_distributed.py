@@ -44,10 +44,10 @@ class Comm:
     def allgather(self, value):
         return [value]
 
-    Allreduce = Allgather = Sendrecv = Abort = None
+    def Allreduce(self, *_):
+        pytest.fail("not for one rank")
 
-
-Comm.Allreduce = Comm.Allgather = Comm.Sendrecv = Comm.Abort = lambda *_: pytest.fail("not for one rank")
+    Allgather = Sendrecv = Abort = Allreduce
 
 
 # One process

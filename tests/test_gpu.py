@@ -1,5 +1,7 @@
 """What a GPU brings: full float32, memory, streams, and steps that are captured as CUDA graphs.
 
+That graphs give the bits of the plain loop is tested where it is for other steps that are replayed, in test_replay.py.
+
 What needs a GPU is left out without one, and the report says why. Graphs are tested on CuPy over host memory too. That
 a seed gives the same network on a GPU is tested where it is for the other places: the fixture `place` has CuPy's,
 PyTorch's and JAX's GPU too, and so has test_mnist.py.
@@ -17,7 +19,7 @@ import numpy as np
 import pytest
 from helpers import GPU, HOST, LEFT_OUT, PLACES, Place, assert_same, marked, snapshot
 
-from xpnet import SGD, Adam, Network, OneCycle, get_backend
+from xpnet import Network, get_backend
 from xpnet.backends import Backend
 from xpnet.core.activations import Activation
 
@@ -26,26 +28,12 @@ if not {"cupy", host_cupy.NAME} <= {*LEFT_OUT}:
 
 RNG = np.random.default_rng(0)
 X, CLASS = RNG.random((399, 20), np.float32), RNG.integers(3, size=399)
-KINDS: dict[str, dict[str, Any]] = {
-    "book": {},
-    "classes": {"activation": "relu", "task": "classification"},
-    "dropout": {"activation": "gelu", "task": "classification", "dropout": 0.2},
-}
-OPTIMIZERS = [SGD(), SGD(momentum=0.9, nesterov=True, weight_decay=1e-4), Adam()]
-
 PLACES_OF_CUPY = ["cupy", host_cupy.NAME]
 
 
 @pytest.fixture(params=marked(PLACES_OF_CUPY))
 def cupy(request: pytest.FixtureRequest) -> Any:
     """CuPy, on a GPU or over host memory."""
-    PLACES[request.param]()
-    return pytest.importorskip("cupy")
-
-
-@pytest.fixture(params=marked(["cupy"]))
-def gpu_of_cupy(request: pytest.FixtureRequest) -> Any:
-    """CuPy on a GPU."""
     PLACES[request.param]()
     return pytest.importorskip("cupy")
 
@@ -148,25 +136,6 @@ def test_each_operation_of_a_step_is_captured(cupy, name):
         assert "MEM_ALLOC" not in captured.graph.debug_dot_str()
 
 
-@pytest.mark.parametrize(
-    ("kind", "optimizer", "dtype"),
-    [
-        ("book", OPTIMIZERS[0], "float64"),
-        ("classes", OPTIMIZERS[1], "float32"),
-        ("dropout", OPTIMIZERS[2], "float64"),
-    ],
-    ids=str,
-)
-def test_a_graph_is_the_plain_loop_after_80_steps(cupy, dtype, kind, optimizer):
-    """Bit for bit. The learning rate varies, and the last minibatch of an epoch, of 40, is a short one."""
-    net = network(dtype=dtype, **KINDS[kind])
-    twin = plainly(net)
-    for each in (net, twin):
-        train(each, epochs=2, lr=OneCycle(0.1), optimizer=optimizer)
-    assert ("graph" in net.engine, "graph" in twin.engine) == (True, False)
-    assert_same(net, snapshot(twin))
-
-
 def test_a_launch_leaves_the_used_bytes_unchanged(cupy):
     net = train(network(), epochs=2)
     pool = cupy.get_default_memory_pool()
@@ -179,10 +148,10 @@ def test_a_launch_leaves_the_used_bytes_unchanged(cupy):
     assert "graph" in net.engine
 
 
-@pytest.mark.gpu
 @pytest.mark.slow
-def test_a_million_steps_grow_no_memory(gpu_of_cupy):
-    cupy, net = gpu_of_cupy, train(network(), epochs=100)
+@pytest.mark.parametrize("cupy", marked(["cupy"]), indirect=True)
+def test_a_million_steps_grow_no_memory(cupy):
+    net = train(network(), epochs=100)
     assert "graph" in net.engine
     net.backend.synchronize()
     used, (free, _) = memory(net), cupy.cuda.runtime.memGetInfo()
