@@ -89,7 +89,7 @@ def test_names_cannot_end_the_script_or_begin_another():
     assert page.count("<script") == page.count("</script") == 2
     assert "<!-- " not in page
     network = read_network(page)
-    assert (network["features"], network["labels"]) == ([name, "b"], ["a", name, "c"])
+    assert ([field["name"] for field in network["fields"]], network["labels"]) == ([name, "b"], ["a", name, "c"])
     assert unescape(re.search("<h1>(.*?)</h1>", page)[1]) == name
 
 
@@ -150,7 +150,9 @@ PIXELS = np.random.default_rng(0).integers(0, 2, (20, 784))
     ],
 )
 def test_a_page_describes_inputs_and_outputs(net, options, key, expected):
-    assert read_network(make_page(net, **options)).get(key) == expected
+    network = read_network(make_page(net, **options))
+    network["ranges"] = [field["range"] for field in network.get("fields", [])]
+    assert network.get(key) == expected
 
 
 own = Activation("bump", lambda z, xp: z / (1.0 + z * z), lambda g, z, a, xp: g)

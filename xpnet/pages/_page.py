@@ -193,10 +193,10 @@ def describe_network(net: Network | Ensemble, picture: InputImage | None) -> dic
         "levels": net.value.model.cost.levels,
     }
     if picture is None:
-        ranges = _find_ranges(net, members[0])
-        columns = find_columns(net)
-        table = {"fields": describe_fields(columns, ranges) or None, "rounds": choose_input_dtype(columns) == "float32"}
-        return {**description, "features": net.feature_names, "ranges": ranges, **table}
+        names = net.feature_names or [f"input {i}" for i in range(net.sizes[0])]
+        columns = find_columns(net) or [NumberColumn(name, 0.0, missing=False) for name in names]
+        fields = describe_fields(columns, _find_ranges(net, members[0]))
+        return {**description, "fields": fields, "rounds": choose_input_dtype(columns) == "float32"}
     examples = _choose_examples() if picture[:2] == MNIST else []
     return {**description, "image": picture._asdict(), "examples": examples}
 

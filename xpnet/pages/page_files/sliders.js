@@ -3,13 +3,7 @@
 // Each input that the user sets is a field: a number, which becomes the inputs of its terms, or a choice of texts,
 // which becomes those of a row. For a table, fields are its columns; otherwise each input of the network is one.
 const n = network.sizes[0];
-const LINEAR = { kind: "linear", offset: 0, divisor: 1, low: null, high: null };
-const fields =
-  network.fields ??
-  network.ranges.map((range, i) => {
-    const name = network.features?.[i] ?? `input ${i}`;
-    return { name, range, start: (range[0] + range[1]) / 2, terms: [LINEAR] };
-  });
+const { fields } = network;
 const firsts = []; // the first input of each field
 fields.reduce((first, { terms, rows }) => (firsts.push(first), first + (terms ?? rows[0]).length), 0);
 const isNumber = (k) => "terms" in fields[k];
