@@ -11,6 +11,18 @@ pytestmark = pytest.mark.not_on("jax")
 
 X = np.random.default_rng(0).standard_normal((4, 3))
 LABELS = np.array([0, 1, 1, 0])
+RIGHT = Network.backward
+
+
+def spoil(monkeypatch, at, factor):
+    """Multiply derivatives with respect to weights of the first layer."""
+
+    def backward(self, x, y):
+        layers = RIGHT(self, x, y)
+        layers[0].w[at] *= factor
+        return layers
+
+    monkeypatch.setattr(Network, "backward", backward)
 
 
 @pytest.mark.parametrize(("output", "cost"), [("softmax", "cross_entropy"), ("sigmoid", "quadratic")])
@@ -32,6 +44,8 @@ def test_a_single_example_and_a_sample_of_the_parameters(place):
     check = check_gradients(net, X[0], 1, most=3)
     assert check.passed
     assert [row["checked"] for row in check.rows] == [3, 3, 3, 2]
+    for layer, row in zip(net.backward(X[0], 1), check.rows[::2]):
+        assert float(layer.w[row["at"]]) == pytest.approx(row["backward"], rel=1e-4)
     other = check_gradients(net, X[0], [0.0, 1.0], most=3, seed=1)
     assert [row["at"] for row in check.rows] != [row["at"] for row in other.rows]
 
@@ -47,15 +61,9 @@ def test_standardized_and_dropping_networks_are_checked_as_they_are_used(place):
 
 def test_a_wrong_derivative_is_found_beside_much_larger_ones(monkeypatch):
     """Derivatives by the weights of an input that is a millionth of the others, twice as large as they should be."""
-    net, x, original = Network([3, 4, 2], activation="tanh", seed=0), X * [1, 1, 1e-6], Network.backward
-
-    def doubled(self, x, y):
-        layers = original(self, x, y)
-        layers[0].w[:, 2] *= 2
-        return layers
-
+    net, x = Network([3, 4, 2], activation="tanh", seed=0), X * [1, 1, 1e-6]
     assert check_gradients(net, x, LABELS, most=None).passed
-    monkeypatch.setattr(Network, "backward", doubled)
+    spoil(monkeypatch, np.s_[:, 2], 2)
     check = check_gradients(net, x, LABELS, most=None)
     assert [row["error"] <= check.tolerance for row in check.rows] == [False, True, True, True]
     assert check.rows[0]["at"][1] == 2
@@ -75,18 +83,14 @@ def test_wrong_arguments_are_named(options, message):
 
 
 def test_a_relative_error_of_1e_4_in_any_weight_is_found(monkeypatch):
-    net, original = Network([3, 4, 2], activation="tanh", task="classification", seed=1), Network.backward
+    net = Network([3, 4, 2], activation="tanh", task="classification", seed=1)
     for at in np.ndindex(4, 3):
-
-        def wrong(self, x, y, at=at):
-            layers = original(self, x, y)
-            layers[0].w[at] *= 1 + 1e-4
-            return layers
-
-        monkeypatch.setattr(Network, "backward", wrong)
+        spoil(monkeypatch, at, 1 + 1e-4)
         check = check_gradients(net, X, LABELS, most=None)
         assert (check.passed, check.rows[0]["at"]) == (False, at)
         assert str(at) in repr(check)
+    spoil(monkeypatch, at, np.nan)
+    assert not check_gradients(net, X, LABELS).passed
 
 
 def minimum():
@@ -107,8 +111,8 @@ def test_a_right_gradient_passes_at_a_minimum_and_says_nothing():
 
 
 def test_the_verdict_says_which_errors_the_rounding_of_the_cost_hides(monkeypatch):
-    net, original = Network([3, 4, 1], activation="tanh", task="regression", dtype="float64", seed=0), Network.backward
-    monkeypatch.setattr(Network, "backward", lambda self, x, y: [[1.0001 * p for p in l] for l in original(self, x, y)])
+    net = Network([3, 4, 1], activation="tanh", task="regression", dtype="float64", seed=0)
+    spoil(monkeypatch, np.s_[:], 1 + 1e-4)
     assert not check_gradients(net, X, LABELS).passed
     check = check_gradients(net, X, 1e9 + LABELS)
     hidden = f"passed, though the rounding of the cost hides errors of up to {check.rounding:.1g}: "
