@@ -18,29 +18,34 @@ def network(width=5, seed=0, **options):
     return Network([2, width, 1], **{"activation": "tanh", "task": "regression", "seed": seed, **options})
 
 
-def make_job(net, start=None, **options):
-    data = open_data((X, Y), net.value.reader)
+def make_job(net, start=None, sample_weight=None, **options):
+    data = open_data((X, Y), net.value.reader, sample_weight=sample_weight)
     return Job(start or net.value, data, Plan(**{**OPTIONS, **options}), owner=net)
 
 
-def test_networks_of_two_structures_are_trained_as_each_alone():
-    nets, alone = ([network(5), network(3), network(5, seed=1)] for _ in range(2))
+def test_networks_of_several_structures_are_trained_as_each_alone():
+    """Also with loops that they may share, which are those of the same structure."""
+    options = ({"width": 5}, {"width": 3}, {"seed": 1}, {"activation": "sigmoid"})
+    nets, alone = ([network(**each) for each in options] for _ in range(2))
     with pytest.raises(ArgumentError, match="networks has 1 entries, and the stream has"):
         train([make_job(net) for net in nets]).give_to(nets[:1])
-    assert train([make_job(net) for net in nets]).give_to(nets) == {}
+    assert train([make_job(net) for net in nets], loops=KeptLoops()).give_to(nets) == {}
     for net, other in zip(nets, alone, strict=True):
         other.train((X, Y), **OPTIONS, progress=False)
         np.testing.assert_allclose(net.w[0], other.w[0], rtol=1e-5)
         assert len(net.history) == 4
-    np.testing.assert_array_equal(nets[1].w[0], alone[1].w[0])  # which nothing was joined with
+    for k in (1, 3):  # which nothing was joined with
+        np.testing.assert_array_equal(nets[k].w[0], alone[k].w[0])
 
 
-def test_loops_are_those_of_the_same_structure():
-    nets, alone = ([network(activation=name) for name in ("tanh", "sigmoid")] for _ in range(2))
-    train([make_job(net) for net in nets], loops=KeptLoops()).give_to(nets)
-    for net, other in zip(nets, alone, strict=True):
-        other.train((X, Y), **OPTIONS, progress=False)
-        np.testing.assert_array_equal(net.w[0], other.w[0])
+def test_minibatches_without_weight_are_skipped_by_the_network_that_has_them():
+    """Or its velocity would go on changing its weights."""
+    nets, alone = ([network(seed=seed) for seed in (0, 1)] for _ in range(2))
+    weights = np.ones(60), (np.arange(60) % 30 == 0).astype(float)
+    train([make_job(net, sample_weight=weight) for net, weight in zip(nets, weights)], threads=1).give_to(nets)
+    for net, other, weight in zip(nets, alone, weights, strict=True):
+        other.train((X, Y), **OPTIONS, sample_weight=weight, progress=False)
+        np.testing.assert_allclose(net.w[0], other.w[0], rtol=1e-5)
 
 
 def test_members_with_several_rates_of_dropout_are_trained_as_each_alone():

@@ -5,6 +5,7 @@ import itertools
 import os
 import signal
 from contextlib import nullcontext
+from datetime import timedelta
 from functools import cache, reduce
 from operator import getitem
 from pathlib import Path
@@ -299,6 +300,15 @@ def count_writes(monkeypatch):
     writes, write = [], saving.write_file
     monkeypatch.setattr(saving, "write_file", lambda *args, **new: (writes.append(1), write(*args, **new)))
     return writes
+
+
+@pytest.mark.parametrize(
+    ("every", "number"), [("epoch", EPOCHS), (1, EPOCHS * CHUNKS), (EPOCHS * 6, 1), (timedelta(hours=1), 1)]
+)
+def test_a_file_is_written_when_it_is_due_and_at_the_end(tmp_path, monkeypatch, every, number):
+    writes = count_writes(monkeypatch)
+    train(network(), tmp_path / "run", every=every)
+    assert len(writes) == 1 + number
 
 
 @pytest.mark.parametrize("resume", [False, True])
