@@ -1,6 +1,6 @@
 """Data: from any source to arrays on the device, the order of minibatches, and data sets to learn with."""
 
-from xpnet.data._outside import Gathered, HostRows, as_host_rows, read_in_blocks
+from xpnet.data._outside import HostRows, as_host_rows, read_in_blocks
 from xpnet.data._scaling import PlacedScaling, place_scaling
 from xpnet.data._splits import check_split, parse_part, parse_rows
 from xpnet.data._streams import refuse_iterator
@@ -15,7 +15,6 @@ from xpnet.data._weights import (
 )
 
 __all__ = [
-    "Gathered",
     "HostRows",
     "PlacedScaling",
     "as_host_rows",

@@ -22,7 +22,7 @@ from xpnet.data._scaling import PlacedScaling
 from xpnet.data.conversion import count_input_bytes, find_map, is_arrow_table, refuse_masks_and_units, stays_outside
 from xpnet.data.reader import Reader, name_part
 from xpnet.data.sampling import cut_rows, in_order
-from xpnet.data.source import Chunk, Resident, Stored
+from xpnet.data.source import Chunk, Stored
 
 LARGE_SHARE = 0.5  # of the free memory: larger files are not kept in memory by the system once they have been read
 
@@ -231,10 +231,6 @@ class Gathered(Stored):
         y, slopes = scaling.targets(self.examples.y), scaling.slopes(self.examples.slopes)
         reader = self.reader._replace(scaling=scaling)
         return replace(self, reader=reader, examples=self.examples._replace(y=y, slopes=slopes))
-
-    def read_all(self) -> Resident:
-        """Move all examples to the device."""
-        return Resident(self.reader, self.read(np.arange(len(self), dtype=np.int32)))
 
     def _move(self, index: np.ndarray, block: np.ndarray) -> Examples:
         with self.reader.scope():

@@ -34,17 +34,19 @@ def check_some_weight(largest: float, name: str) -> None:
         raise ArgumentError(f"sample_weight and class_weight leave every example of {name} with weight zero")
 
 
-def relative_weight(weight: np.ndarray, dtype: str) -> np.ndarray:
+def relative_weight(weight: np.ndarray, dtype: str, name: str) -> np.ndarray:
     """Divide weights by the largest of them: only ratios count in a mean, and sums must not overflow.
 
-    Those that the dtype holds with few digits become 0.
+    Those that the dtype holds with few digits become 0. If all are 0, they are refused; `name` is that of the examples.
 
     Examples
     --------
-    >>> relative_weight(np.array([4.0, 1.0, 1e-40]), "float32")
+    >>> relative_weight(np.array([4.0, 1.0, 1e-40]), "float32", "X")
     array([1.  , 0.25, 0.  ], dtype=float32)
     """
-    weight = weight / weight.max()
+    largest = weight.max()
+    check_some_weight(largest, name)
+    weight = weight / largest
     return np.where(weight < np.finfo(dtype).tiny, 0.0, weight).astype(dtype)
 
 

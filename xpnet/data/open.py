@@ -23,7 +23,6 @@ from xpnet.data._splits import check_split, choose_rows, is_fraction, list_other
 from xpnet.data._streams import Dataset, make_batches, read_item
 from xpnet.data._weights import (
     balance_classes,
-    check_some_weight,
     is_balanced,
     parse_class_weight,
     parse_sample_weight,
@@ -202,7 +201,9 @@ def open_data(
         weighing = _weigh_classes(reader, class_weight)
         train = open_source(train_data, name, weighing, steps=steps, cache=cache, **options)
         if sample_weight is not None:
-            train = _weigh_examples(train.require_stored("sample_weight"), sample_weight)
+            train = train.require_stored("sample_weight")
+            weight = parse_sample_weight(sample_weight, len(train), reader.backend, reader.dtype)
+            train = train.weigh(relative_weight(weight, reader.dtype, "train_data"))
         if slopes is not None:
             train = _add_slopes(train.require_stored("slopes"), slopes, slope_weight)
         if is_balanced(class_weight):
@@ -232,14 +233,6 @@ def _weigh_classes(reader: Reader, class_weight: Any) -> Reader:
     return reader._replace(class_weight=weights.astype(reader.dtype))
 
 
-def _weigh_examples(source: Stored, sample_weight: Any) -> Stored:
-    """Multiply the weights of examples by the user's, divided by the largest of these."""
-    reader = source.reader
-    weight = parse_sample_weight(sample_weight, len(source), reader.backend, reader.dtype)
-    check_some_weight(weight.max(), "train_data")
-    return source.weigh(relative_weight(weight, reader.dtype))
-
-
 def _add_slopes(source: Stored, slopes: Any, slope_weight: float) -> Stored:
     """Give the examples of a source, not scaled yet, slopes, and their weight in the cost. Synchronizes."""
     reader = source.reader
@@ -253,10 +246,9 @@ def _weigh_only(source: Stored, rows: np.ndarray, weight: np.ndarray | None) -> 
     """Weigh some rows, by the largest weight among them; without weights, all examples count the same."""
     if weight is None:
         return source.with_weight(None)
-    check_some_weight(weight[rows].max(), "validation_rows")
     dtype = source.reader.dtype
     weights = np.zeros(source.examples.y.shape[0], dtype)
-    weights[source.number(rows)] = relative_weight(weight[rows], dtype)
+    weights[source.number(rows)] = relative_weight(weight[rows], dtype, "validation_rows")
     return source.with_weight(weights)
 
 

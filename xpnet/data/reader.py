@@ -128,7 +128,8 @@ class Reader(NamedTuple):
         self.check_names(x, name)
         x, place = as_real_array(x, name), self.place
         self.check_shape(x, name)
-        has_bytes, scales = _is_bytes(x), self.model.scale is not None
+        uint8 = UINT8 if isinstance(x, np.ndarray) else array_api_compat.array_namespace(x).uint8
+        has_bytes, scales = x.dtype == uint8, self.model.scale is not None
         if has_bytes and not scales and self.warns and (largest := self._find_bounds(x, name)[1]) > 1:
             warn(
                 f"{name} holds uint8 values up to {largest}, which are not scaled; divide them by 255, or make the "
@@ -323,10 +324,6 @@ def _shape_hint(x: Any, n_in: int) -> str:
     if x.ndim == 1 and x.shape[0] == n_in:
         return "an example is a row, so one example is x[None, :]"
     return f"a row for each example, of {n_in} features"
-
-
-def _is_bytes(x: Array) -> bool:
-    return x.dtype == (UINT8 if isinstance(x, np.ndarray) else array_api_compat.array_namespace(x).uint8)
 
 
 # Names of columns

@@ -22,7 +22,6 @@ from xpnet.core.activations import Activation
 from xpnet.core.arrays import Array, Namespace
 from xpnet.data import (
     HostRows,
-    check_some_weight,
     parse_slope_weight,
     relative_weight,
 )
@@ -90,8 +89,7 @@ class FitData:
         elif not isinstance(x, HostRows):
             x = leave_device(x, reader.backend)
         if weight is not None:  # by the largest, before they lose digits
-            check_some_weight(float(weight.max()), name)
-            weight = relative_weight(weight, reader.dtype)
+            weight = relative_weight(weight, reader.dtype, name)
         return open_data(
             (x, leave_device(self.targets, reader.backend)),
             reader,

@@ -7,10 +7,9 @@ import numpy as np
 from xpnet.core.optimizers import SGD
 from xpnet.core.scaling import Scaling
 from xpnet.core.step import State
-from xpnet.data import Gathered
 from xpnet.data.open import open_source
 from xpnet.data.sampling import in_order
-from xpnet.data.source import Chunk, Resident
+from xpnet.data.source import Stored
 from xpnet.errors import ArgumentError, DivergenceError
 from xpnet.value import FITTED_TO_LAYERS, FITTED_TO_WEIGHTS, Value, init_optimizer
 
@@ -36,13 +35,12 @@ def update(value: Value, batch: Any, lr: Any) -> Value:
             "fit_scaling(train_data) once before the loop"
         )
     source = open_source(batch, "batch", value.reader)
-    source = source.read_all() if isinstance(source, Gathered) else source
-    if not isinstance(source, Resident):
+    if not isinstance(source, Stored):
         raise ArgumentError("batch is an iterable of batches; give one of them, a list of (x, y) pairs or (X, y)")
     plain = SGD()
     state = State(value.layers, init_optimizer(plain, value.layers, value.place), value.state.cost)
-    chunk = Chunk(source.examples, in_order((1, len(source))), lr=np.array([lr]))
-    done = ChunkRunner(source.reader, plain).run(state, chunk)
+    (chunk,) = source.take_chunks(iter([in_order((1, len(source)))]), is_alone=False)
+    done = ChunkRunner(source.reader, plain).run(state, chunk._replace(lr=np.array([lr])))
     if done is None:
         raise DivergenceError(
             f"training diverged in a minibatch update, at lr={lr:g}: cost or weights are not finite; the network is as "
