@@ -48,7 +48,7 @@ def _read_new_table(name: str, net: Network, others: Sequence[str] = ()) -> Tabl
     return read_table(name, [*texts, *others], net.notes.get("decimal", ""))
 
 
-def _print_remarks(remarks: Sequence[str]) -> None:
+def _print_remarks(*remarks: str) -> None:
     """Print remarks on standard error; results go to standard output."""
     for remark in remarks:
         print(f"xpnet: {printable(remark)}", file=sys.stderr)
@@ -57,11 +57,12 @@ def _print_remarks(remarks: Sequence[str]) -> None:
 def run_evaluate(options: argparse.Namespace) -> None:
     """Report how good a saved model is on test data, or on all rows of a table or .npy file."""
     model, (net, *_) = _load(options.model, backend=options.backend, device=options.device)
-    name, heading = options.data or next(iter(SETS)), "Test"
+    name = options.data or next(iter(SETS))
+    heading = "All {:,} rows:" if is_table(name) or name.endswith(".npy") else "Test"
     if is_table(name):
         table = _read_new_table(name, net)
         encoded, targets = table.encode(find_columns(net)), table.read_targets(net.notes, find_labels(net) or ())
-        _print_remarks([*encoded.describe(name), *table.describe_rows(targets)])
+        _print_remarks(*encoded.describe(name), *table.describe_rows(targets))
         x, y = encoded.x[targets.rows], targets.y
     elif name.endswith(".npy"):
         x, y = read_pair(name, options.target)
@@ -69,10 +70,8 @@ def run_evaluate(options: argparse.Namespace) -> None:
         x, y = read_arrays(name)[1]
         if name in SETS and net.scale is not None:
             x = np.round(255 * x).astype(np.uint8)
-    if is_table(name) or name.endswith(".npy"):
-        heading = f"All {len(y):,} rows:"
     metrics = parse_metrics("metrics", options.metrics or [], net.value.model)
-    print(heading, score(model, (fit_pixels(x, net), y), metrics))
+    print(heading.format(len(y)), score(model, (fit_pixels(x, net), y), metrics))
     if is_table(name) and net.notes.get("data") == Path(name).name:
         print(f"The network was trained on a table of this name; its score then: {printable(net.notes.get('score'))}")
 
@@ -85,7 +84,7 @@ def run_predict(options: argparse.Namespace) -> None:
         kept = split_names(options.keep)
         table = _read_new_table(str(options.file), net, kept)
         encoded, copies = table.encode(find_columns(net)), table.copy_columns(kept)
-        _print_remarks(encoded.describe(table.name))
+        _print_remarks(*encoded.describe(table.name))
     elif options.keep:
         raise ArgumentError(f"--keep is for tables, and {options.file} is not one; leave it out")
     else:
@@ -94,7 +93,7 @@ def run_predict(options: argparse.Namespace) -> None:
     columns = _predict(model, net, x, options.interval)
     formulas = [label for label in find_labels(net) or () if re.match(r"[=+\-@\t\r](?![\d.]+$)", label)]
     if formulas:
-        _print_remarks([f"a spreadsheet may compute these classes: {list_names(formulas)}"])
+        _print_remarks(f"a spreadsheet may compute these classes: {list_names(formulas)}")
     if options.novelty:
         columns["novelty"] = encoded.novelty(model)
     if clashes := copies.keys() & columns.keys():

@@ -279,7 +279,7 @@ def find_marks(columns: Iterable[Cells], decimal: str = "") -> Marks:
     >>> find_marks([Cells("X", "a", np.arange(2), ["1.234", "2.345"])])
     Marks(decimal='.', grouped=False)
     """
-    columns = [cells for cells in columns if cells.is_text and are_numbers(cells)]
+    columns = [cells for cells in columns if _find_fitting(cells)]
     texts = [text for cells in columns for text in cells.values if text not in BLANKS]
     if shown := find_decimal(columns) or decimal:
         return Marks(shown, any(OTHER[shown] in text for text in texts))

@@ -192,7 +192,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         ndarray of str
             The names.
         """
-        return np.asarray(name_inputs(find_columns(self)), object)
+        return np.asarray(name_inputs(get_columns(self)), object)
 
     @classmethod
     def from_network(cls, net: Network | Ensemble) -> TableEncoder:
@@ -249,7 +249,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     @property
     def columns_(self) -> list[dict[str, Any]]:
         """What is done with each column, as plain values."""
-        return to_plain(find_columns(self))
+        return to_plain(get_columns(self))
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_columns")
@@ -262,7 +262,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return tags
 
 
-def find_columns(encoder: TableEncoder) -> tuple[Column, ...]:
+def get_columns(encoder: TableEncoder) -> tuple[Column, ...]:
     """Return what a fitted encoder does with each column."""
     check_is_fitted(encoder)
     return encoder._columns
@@ -270,7 +270,7 @@ def find_columns(encoder: TableEncoder) -> tuple[Column, ...]:
 
 def encode_table(encoder: TableEncoder, X: Any) -> Encoded:
     """Encode a table, and warn of values of a kind that `fit` did not have, unless they are rows of a file."""
-    columns, X = find_columns(encoder), check_table(encoder, X, reset=False)
+    columns, X = get_columns(encoder), check_table(encoder, X, reset=False)
     if isinstance(X, Features):
         return encode_columns(columns, X.cells, X.marks.decimal).take(X.rows)
     encoded = encode_columns(columns, read_frame(columns, _to_frame(X), "X"))

@@ -39,7 +39,7 @@ from xpnet.estimators.targets import (
 from xpnet.inference import LEAST_ROWS
 from xpnet.network.ensemble import Ensemble
 from xpnet.tables._cells import label
-from xpnet.tables._encoder import TableEncoder, check_table, encode_table, find_columns
+from xpnet.tables._encoder import TableEncoder, check_table, encode_table, get_columns
 from xpnet.tables._outliers import warn_of_wrong_targets
 from xpnet.tables.columns import BINS, Encoded, name_inputs
 from xpnet.tables.folds import make_folds, number_groups, predict_out_of_fold
@@ -173,7 +173,7 @@ class BaseTableModel(TableParameters, BaseModel):
         if weight is not None and np.ptp(weight) == 0:
             weight = None
         encoder = TableEncoder(self.categories, bins=self.bins).fit(table)
-        x, columns = encoder.transform(table), find_columns(encoder)
+        x, columns = encoder.transform(table), get_columns(encoder)
         examples = Examples(x, targets, None if labels is None else len(labels.classes), weight)
         place: dict[str, Any] = {"seed": seed, "backend": backend}
         recipe = recipe.complete(len(x))

@@ -9,7 +9,7 @@ pandas alone.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -83,20 +83,17 @@ class Encoded(NamedTuple):
         """Compute the novelty of each row by a network or an ensemble, on the host; it is 1 for such rows."""
         return np.where(self.rows, 1.0, model.backend.to_numpy(model.novelty(self.x)))
 
-    def describe(self, table: str) -> list[str]:
+    def describe(self, table: str) -> Iterator[str]:
         """Say in a line how many such values there are; nothing if there are none.
 
         Examples
         --------
-        >>> Encoded(np.ones((2, 1)), {"kind": np.array([False, True])}).describe("X")
+        >>> [*Encoded(np.ones((2, 1)), {"kind": np.array([False, True])}).describe("X")]
         ["X has values that training did not have, missing or unknown, in 'kind' (1)"]
         """
         words = [f"{name!r} ({n:,})" for name, unseen in self.unseen.items() if (n := unseen.sum())]
-        return (
-            [f"{table} has values that training did not have, missing or unknown, in {', '.join(words[:12])}"]
-            if words
-            else []
-        )
+        if words:
+            yield f"{table} has values that training did not have, missing or unknown, in {', '.join(words[:12])}"
 
 
 class ColumnTerm(NamedTuple):
