@@ -123,19 +123,21 @@ def test_what_is_no_cost_is_refused(wrong, message):
         Network([3, 2], cost=wrong)
 
 
-def make_twins(place):
-    """Two networks with the same cost, the second without its gradient; and examples."""
+def make_nets(place, *each, n=40, **more):
+    """Networks with these costs, alike otherwise; and n examples."""
     rng = np.random.default_rng(0)
-    x, y = rng.standard_normal((40, 3)), rng.standard_normal((40, 2))
-    options = {"activation": "tanh", "task": "regression", "dtype": "float64", "seed": 1, **place._asdict()}
-    both = LogCosh(), costs.Cost("my log cosh", LogCosh().value)
-    return [Network([3, 4, 2], cost=cost, **options) for cost in both], x, y
+    x, y = rng.standard_normal((n, 3)), rng.standard_normal((n, 2))
+    options = {"activation": "tanh", "task": "regression", "dtype": "float64", "seed": 1, **place._asdict(), **more}
+    return [Network([3, 4, 2], cost=cost, **options) for cost in each], x, y
+
+
+TWINS = LogCosh(), costs.Cost("my log cosh", LogCosh().value)  # the second without its gradient
 
 
 @pytest.mark.on("jax")
 def test_a_cost_without_gradient_trains_as_with_it(place):
     """In the step of every backend, as it is recorded or compiled."""
-    nets, x, y = make_twins(place)
+    nets, x, y = make_nets(place, *TWINS)
     for net in nets:
         net.train((x, y), epochs=10, batch_size=10, lr=0.1, progress=False)
     assert [net.cost_name for net in nets] == ["LogCosh", "my log cosh"]
@@ -146,7 +148,7 @@ def test_a_cost_without_gradient_trains_as_with_it(place):
 
 def test_a_cost_without_gradient_has_second_derivatives_too(place):
     """By forward differentiation, twice."""
-    nets, x, y = make_twins(place)
+    nets, x, y = make_nets(place, *TWINS)
     for layers in zip(*(net.hvp(x, y, net.layers) for net in nets)):
         np.testing.assert_allclose(*(net.backend.to_numpy(layer.w) for net, layer in zip(nets, layers)), rtol=1e-9)
 
@@ -169,16 +171,14 @@ class ScaledWithGradient(Scaled):
 @pytest.mark.parametrize("kind", [Scaled, ScaledWithGradient])
 def test_a_cost_that_sees_x_weighs_examples_by_it(kind, place):
     """As sample weights of mean 1 do, in minibatches of all examples; in training, evaluation, and an ensemble."""
-    rng = np.random.default_rng(0)
-    x, y = rng.standard_normal((40, 3)), rng.standard_normal((40, 2))
+    own, dropout = kind(), [0.3, 0.2]
+    (mine, other), x, y = make_nets(place, own, LogCosh(), dropout=dropout)
     x[:, 0] -= np.log(np.exp(x[:, 0]).mean())
-    settings = {"task": "regression", "dtype": "float64", "dropout": [0.3, 0.2], **place._asdict()}
-    mine, other = (Network([3, 4, 2], cost=cost, seed=1, **settings) for cost in (kind(), LogCosh()))
     options = {"epochs": 5, "batch_size": 40, "lr": 0.1, "progress": False}
     histories = [net.train((x, y), **options, sample_weight=w) for net, w in ((mine, None), (other, np.exp(x[:, 0])))]
     np.testing.assert_allclose(*(net.backend.to_numpy(net.w[0]) for net in (mine, other)), rtol=1e-9)
     np.testing.assert_allclose(*(history["cost"] for history in histories), rtol=1e-9)
-    members = Ensemble([3, 4, 2], members=2, cost=kind(), seed=[1, 2], **settings)
+    members = Ensemble.of([make_nets(place, own, dropout=dropout, seed=seed)[0][0] for seed in (1, 2)])
     members.train((x, y), **options)
     np.testing.assert_allclose(*(net.backend.to_numpy(net.w[0]) for net in (mine, members[0])), rtol=1e-9)
     assert mine.cost((x, y)) == pytest.approx(np.mean([mine.cost(([a], [b])) for a, b in zip(x, y)]))
@@ -186,10 +186,7 @@ def test_a_cost_that_sees_x_weighs_examples_by_it(kind, place):
 
 @pytest.mark.parametrize("kind", [Scaled, ScaledWithGradient])
 def test_derivatives_of_a_cost_that_sees_x(kind, place):
-    rng = np.random.default_rng(0)
-    x, y = rng.standard_normal((5, 3)), rng.standard_normal((5, 2))
-    settings = {"task": "regression", "dtype": "float64", "seed": 1, **place._asdict()}
-    net, other = (Network([3, 4, 2], cost=cost, **settings) for cost in (kind(), LogCosh()))
+    (net, other), x, y = make_nets(place, kind(), LogCosh(), n=5)
     assert check_gradients(net, x, y).passed
     assert Network([3, 2], cost=net.value.model.cost, task="regression").value.model.cost == net.value.model.cost
     scale, to_numpy = np.exp(x[:, :1]), net.backend.to_numpy
