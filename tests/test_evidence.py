@@ -8,7 +8,7 @@ from contextlib import nullcontext
 import host_cupy
 import numpy as np
 import pytest
-from helpers import assert_same, snapshot
+from helpers import assert_same, snapshot, tanh_network
 from sklearn.exceptions import ConvergenceWarning
 
 from xpnet import ArgumentError, Ensemble, LevenbergMarquardt, Network
@@ -23,7 +23,16 @@ TRAIN = {"optimizer": LevenbergMarquardt(bayesian=True), "progress": False}
 
 
 def make(sizes=(3, 6, 1), seed=0, **options):
-    return Network(list(sizes), seed=seed, **{**OPTIONS, **options})
+    return tanh_network(sizes, seed, **options)
+
+
+def trained(epochs, laplace=False, sizes=(3, 6, 1), seed=0, **options):
+    """A network that has learnt the examples, with error bars if asked for."""
+    net = make(sizes, seed, **options)
+    net.train((X, Y), epochs, **TRAIN)
+    if laplace:
+        net.fit_laplace((X, Y))
+    return net
 
 
 def linear(epochs=60, n_targets=1, **options):
@@ -59,8 +68,7 @@ def test_the_precisions_have_the_greatest_evidence(n_targets):
 
 def test_the_noise_begins_as_the_variance_of_the_targets():
     """In units of the cost, which is Σ r² for one output of "mse"."""
-    net = make(cost="mse")
-    net.train((X, Y), 1, **TRAIN)
+    net = trained(1, cost="mse")
     assert net.state.optimizer.memory.noise == pytest.approx(0.5 / Y.var())
 
 
@@ -126,8 +134,7 @@ def test_members_train_as_they_would_alone_and_files_hold_precisions(tmp_path):
     ensemble = Ensemble([3, 4, 1], 2, seed=[0, 1], **OPTIONS)
     ensemble.train((X, Y), 20, **TRAIN)
     for seed, member in enumerate(ensemble):
-        net = make((3, 4, 1), seed)
-        net.train((X, Y), 20, **TRAIN)
+        net = trained(20, sizes=(3, 4, 1), seed=seed)
         np.testing.assert_allclose(member.w[0], net.w[0], rtol=1e-6)
         assert member.state.optimizer.memory.steps == net.state.optimizer.memory.steps
     net.save(tmp_path / "net")
@@ -187,9 +194,7 @@ def test_an_ensemble_adds_how_far_its_members_differ():
 
 
 def test_copies_and_files_have_them_and_other_weights_end_them(tmp_path):
-    net = make()
-    net.train((X, Y), 15, **TRAIN)
-    net.fit_laplace((X, Y))
+    net = trained(15, laplace=True)
     std = net.predict_std(X)
     net.save(tmp_path / "net")
     for same in (net.copy(), copy.deepcopy(net), pickle.loads(pickle.dumps(net)), Network.load(tmp_path / "net")):
@@ -209,12 +214,9 @@ def test_copies_and_files_have_them_and_other_weights_end_them(tmp_path):
 
 def test_they_are_those_of_the_weights_and_examples_at_hand():
     """Also where training has not found the precisions yet, or was that of other weights; a calibration ends."""
-    net = make()
-    net.train((X, Y), 3, **TRAIN)
-    other = make(seed=3)
+    net, other = trained(3, laplace=True), make(seed=3)
     other.layers = net.layers
-    for each in (net, other):
-        each.fit_laplace((X, Y))
+    other.fit_laplace((X, Y))
     np.testing.assert_allclose(net.predict_std(X), other.predict_std(X), rtol=0.02)
     before = net.predict_std(X)
     net.calibrate((X[:30] + 0.1, Y[:30]))
@@ -246,22 +248,17 @@ def test_blocks_of_examples_are_not_collected():
             seen.append(weakref.ref(x))
             return x, Y[k : k + 4]
 
-    one, other = make(), make()
-    for net in (one, other):
-        net.train((X, Y), 3, **TRAIN)
+    one, other = trained(3), trained(3, laplace=True)
     one.fit_laplace(Batches())
-    other.fit_laplace((X, Y))
     assert len(seen) == 10
     np.testing.assert_allclose(one.predict_std(X), other.predict_std(X), rtol=1e-8)
 
 
 def test_targets_far_from_zero():
     """Error bars are in units of the targets, wherever they lie, or the message names a remedy."""
-    net, other, far = make(), make(), 1e9
-    net.train((X, Y), 20, **TRAIN)
+    net, other, far = trained(20, laplace=True), make(), 1e9
     w, b = net.layers[-1]
     other.layers = [*net.layers[:-1], (w, b + far)]
-    net.fit_laplace((X, Y))
     other.fit_laplace((X, Y + far))
     np.testing.assert_allclose(other.predict_std(X), net.predict_std(X), rtol=0.1)
     other.layers = make().layers
