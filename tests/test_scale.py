@@ -124,7 +124,10 @@ def test_bytes_without_a_scale_are_warned_of_and_with_one_are_not(kind):
     assert warning.filename == __file__
 
 
-def test_bytes_that_are_predicted_from(place):
+def test_bytes_that_are_predicted_from(place, monkeypatch):
+    """Three rows at a time, of which the first ones are warned of."""
+    monkeypatch.setattr("xpnet.core.arrays.BLOCK_ELEMENTS", 40)
     network(place).predict(PIXELS)
-    with pytest.warns(UserWarning, match=f"x holds uint8 values up to {PIXELS.max()}"):
+    with pytest.warns(UserWarning, match=f"x holds uint8 values up to {PIXELS[:3].max()}") as caught:
         network(place, scale=None).predict(PIXELS)
+    assert len(caught) == 1
