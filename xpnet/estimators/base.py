@@ -89,7 +89,8 @@ class BaseLearner(FitMixin, BaseModel):
         nested = [path for path in parameters if "__" in path and path.partition("__")[0] in own]
         super().set_params(**{name: value for name, value in parameters.items() if name not in nested})
         for path in nested:
-            look_up("the setting of a parameter", path, {name: 0 for name in self.get_params() if "__" in name})
+            known = [name for name in self.get_params() if "__" in name]
+            look_up("the setting of a parameter", path, dict.fromkeys(known))
             name, _, setting = path.partition("__")
             setattr(self, name, replace_field(getattr(self, name), setting, parameters[path]))
         return self

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from xpnet._checks import install_command
+from xpnet.backends.base import PatchedNamespace
 from xpnet.core.activations import Activation
 from xpnet.core.arrays import Array, Layer
 from xpnet.core.backprop import forward
@@ -130,32 +131,20 @@ def _take_members(params: Any, members: int) -> list[list[tuple[Any, Any]]]:
     return [[(np.asarray(w)[k], np.asarray(b)[k]) for w, b in zip(weights, biases)] for k in range(members)]
 
 
-class _Namespace:
-    """The functions of jax.numpy; |x| has a derivative at 0, on the same side as in `core.dual`."""
-
-    def __init__(self, jnp: Any) -> None:
-        self.jnp = jnp
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.jnp, name)
-
-    def abs(self, x: Any) -> Any:
-        return self.jnp.where(x > 0.0, x, -x)
-
-
 def _differentiate_by_pullback(sigma: Activation, jax: Any) -> Activation:
     """Make the derivative of an activation its pullback, also at kinks; JAX's own is wrong there for softplus."""
-    xp = _Namespace(jax.numpy)
+    # |x| has a derivative at 0, on the same side as in `core.dual`
+    xp: Any = PatchedNamespace(jax.numpy, abs=lambda x: jax.numpy.where(x > 0.0, x, -x))
 
     @jax.custom_jvp
     def value(z: Any) -> Any:
-        return sigma.value(z, xp)  # type: ignore[arg-type]
+        return sigma.value(z, xp)
 
     @value.defjvp
     def push_forward(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
         (z,), a = primals, value(*primals)
         # A pullback is linear in g, and the derivative in a direction is its transpose
-        push = jax.linear_transpose(lambda g: sigma.pullback(g, z, a, xp), a)  # type: ignore[arg-type]
+        push = jax.linear_transpose(lambda g: sigma.pullback(g, z, a, xp), a)
         return a, push(*tangents)[0]
 
     return sigma._replace(value=lambda z, xp: value(z))

@@ -27,7 +27,7 @@ from xpnet.export.parts import Part
 # Modules that PyTorch lacks
 
 
-class Scaling(nn.Module):
+class FixedNumbers(nn.Module):
     """Base class of modules with numbers that are not trained: buffers, which move with the module."""
 
     def __init__(self, *numbers: torch.Tensor) -> None:
@@ -36,7 +36,7 @@ class Scaling(nn.Module):
             self.register_buffer(name, tensor)
 
 
-class Scale(Scaling):
+class Scale(FixedNumbers):
     """Multiplies inputs of any dtype by a number."""
 
     factor: torch.Tensor
@@ -45,7 +45,7 @@ class Scale(Scaling):
         return x.to(self.factor.dtype) * self.factor
 
 
-class Standardize(Scaling):
+class Standardize(FixedNumbers):
     """Scales inputs to mean 0 and standard deviation 1."""
 
     mean: torch.Tensor
@@ -55,7 +55,7 @@ class Standardize(Scaling):
         return (x - self.mean) / self.std
 
 
-class Rescale(Scaling):
+class Rescale(FixedNumbers):
     """Scales standardized outputs back to the units of the targets."""
 
     factor: torch.Tensor
@@ -230,7 +230,7 @@ def _read_linear(layer: nn.Linear) -> Part:
     return Part("dense", (w, b))
 
 
-def _read_scaling(kind: str, layer: Scaling) -> Part:
+def _read_scaling(kind: str, layer: FixedNumbers) -> Part:
     return Part(kind, tuple(map(_to_numpy, layer.buffers())))
 
 
