@@ -181,17 +181,10 @@ def describe_settings(networks: Sequence[Network]) -> dict[str, str]:
     """
     net = networks[0]
     settings = {
+        **net.settings,
         "members": len(networks) if len(networks) > 1 else None,
         "task": net.task,
         "n_classes": {"classification": net.sizes[-1], "binary": 2}.get(net.task),
-        "sizes": net.sizes,
-        "activation": net.activation,
-        "output_activation": net.output_activation,
-        "cost": net.cost_name,
-        "dropout": net.dropout,
-        "scale": net.scale,
-        "standardize": net.standardize,
-        "dtype": net.dtype,
         "feature_names": net.feature_names,
         "notes": net.notes or None,
     }
