@@ -10,7 +10,6 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
-from scipy import sparse
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
@@ -62,7 +61,7 @@ class FitData:
     dtype: str  # to compute with X in
     feature_names: np.ndarray | None  # None: X has no names
     problem: Problem
-    x: Any  # (n, n_features): an array of any library, or a sparse matrix
+    x: Any  # (n, n_features): an array of any library, or `HostRows`
     targets: Any  # as the network outputs them; see `Classification.encode`
     sample_weight: np.ndarray | None  # (n,) float64, on the host
     weight: np.ndarray | None  # the same, times the weights of the classes
@@ -84,9 +83,7 @@ class FitData:
     def _open_part(self, network: Network, name: str) -> Data:
         """Open examples; inputs that are sparse, or beyond memory, stay on the host."""
         reader, x, weight = network.value.reader._replace(warns=False), self.x, self.weight
-        if sparse.issparse(x):
-            x = HostRows(x.tocsr())
-        elif not isinstance(x, HostRows):
+        if not isinstance(x, HostRows):
             x = leave_device(x, reader.backend)
         if weight is not None:  # by the largest, before they lose digits
             weight = relative_weight(weight, reader.dtype, name)

@@ -17,7 +17,7 @@ from xpnet.data.conversion import stays_outside
 from xpnet.errors import ArgumentError
 from xpnet.estimators._fitting import FitMixin
 from xpnet.estimators._parameters import Parameters, is_called, list_fields, replace_field
-from xpnet.estimators.inputs import check_kind, dense_blocks, move_to, name_arguments, require_place, validate_inputs
+from xpnet.estimators.inputs import check_kind, move_to, name_arguments, require_place, validate_inputs
 from xpnet.estimators.targets import Classification, is_numeric
 from xpnet.inference import predict
 from xpnet.network.ensemble import Ensemble
@@ -106,8 +106,8 @@ class BaseLearner(FitMixin, BaseModel):
     ) -> Any:
         """Compute for X where the networks do, transform what comes out, and move the result to where X lies.
 
-        `compute` gets blocks of X; unless given, it returns the outputs of each network. `transform` gets what it
-        returns for all blocks together, and the first network; it may return a list of results.
+        `compute` gets X; unless given, it returns the outputs of each network. `transform` gets what it returns, and
+        the first network; it may return a list of results.
         """
         check_is_fitted(self)
         first, *_ = values = self._values
@@ -115,11 +115,10 @@ class BaseLearner(FitMixin, BaseModel):
         home = require_place(self, X, backend, method)
         X = validate_inputs(self, home, X)
         with first.scope():
-            blocks = dense_blocks(X) if sparse.issparse(X) else [X if stays_outside(X) else move_to(X, backend)]
-            compute = compute or (lambda block: [predict(value, block) for value in values])
-            outputs = list(zip(*map(compute, blocks)))
+            x = X if stays_outside(X) else move_to(X, backend)
+            outputs = [predict(value, x) for value in values] if compute is None else compute(x)
         with backend.scope(first.output_dtype):
-            result = transform([a[0] if len(a) == 1 else backend.xp.concat(a, axis=0) for a in outputs], first)
+            result = transform(outputs, first)
         is_strings = isinstance(result, np.ndarray) and not is_numeric(result)
         if home == backend or is_strings or sparse.issparse(result):  # other libraries have neither of the two
             return result

@@ -11,6 +11,7 @@ from typing import Any
 
 import array_api_compat
 import numpy as np
+from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, check_random_state, column_or_1d
 from sklearn.utils.validation import validate_data
@@ -18,7 +19,7 @@ from sklearn.utils.validation import validate_data
 from xpnet._checks import check_lengths, count, show
 from xpnet.backends import backend_of, get_backend, is_foreign, to_host
 from xpnet.backends.base import CONVERSION_ERRORS, Backend, as_array, on_host, refuse_graph
-from xpnet.core.arrays import Array, rows_per_block
+from xpnet.core.arrays import Array
 from xpnet.data import HostRows, as_host_rows, parse_sample_weight
 from xpnet.data.conversion import as_real_array, refuse_masks_and_units, stays_outside
 from xpnet.data.reader import column_names, has_coordinates
@@ -28,7 +29,6 @@ __all__ = [
     "check_kind",
     "check_sample_weight",
     "choose_backend",
-    "dense_blocks",
     "draw_seeds",
     "drop_single_output",
     "float_dtype",
@@ -87,13 +87,6 @@ def name_place(backend: Backend) -> str:
     return f"{backend.name.removeprefix('array_api_compat.')} on {backend.device_name}"
 
 
-def dense_blocks(matrix: Any) -> Iterator[Array]:
-    """Iterate over dense blocks of rows of a sparse matrix, with at most 4 million numbers each, or single rows."""
-    rows, matrix = rows_per_block(matrix.shape[1]), matrix.tocsr()
-    for start in range(0, matrix.shape[0], rows):
-        yield matrix[start : start + rows].toarray()
-
-
 # Checks
 
 
@@ -102,8 +95,8 @@ def validate_inputs(
 ) -> Any:
     """Check X, which is at home in this library, and that y is there if it is needed.
 
-    scikit-learn checks NumPy arrays, and everything that it converts to one. Inputs that stay outside memory become
-    `HostRows`, which are checked when they are read.
+    scikit-learn checks NumPy arrays, and everything that it converts to one. Sparse inputs, and those that stay outside
+    memory, become `HostRows`; the latter are checked when they are read.
 
     Parameters
     ----------
@@ -123,7 +116,8 @@ def validate_inputs(
             return _validate_by_shape(estimator, x, y, reset)
         check_kind(x, "X")
         x = validate_data(estimator, _name_columns(_to_native_order(x)), y, reset=reset, **ACCEPTED)
-        return x if x.dtype in FLOATS else x.astype(np.float64)
+        x = x if x.dtype in FLOATS else x.astype(np.float64)
+        return HostRows(x.tocsr()) if sparse.issparse(x) else x
 
 
 def validate_examples(
