@@ -20,7 +20,6 @@ from xpnet.backends.base import Backend
 from xpnet.core.activations import Activation
 from xpnet.core.arrays import Array, Namespace
 from xpnet.data import (
-    HostRows,
     parse_slope_weight,
     relative_weight,
 )
@@ -82,13 +81,11 @@ class FitData:
 
     def _open_part(self, network: Network, name: str) -> Data:
         """Open examples; inputs that are sparse, or beyond memory, stay on the host."""
-        reader, x, weight = network.value.reader._replace(warns=False), self.x, self.weight
-        if not isinstance(x, HostRows):
-            x = leave_device(x, reader.backend)
+        reader, weight = network.value.reader._replace(warns=False), self.weight
         if weight is not None:  # by the largest, before they lose digits
             weight = relative_weight(weight, reader.dtype, name)
         return open_data(
-            (x, leave_device(self.targets, reader.backend)),
+            (leave_device(self.x, reader.backend), leave_device(self.targets, reader.backend)),
             reader,
             name="",
             sample_weight=weight,

@@ -13,11 +13,10 @@ from xpnet._names import look_up
 from xpnet.backends import backend_of, is_foreign, to_host
 from xpnet.backends.base import Backend
 from xpnet.core.arrays import Array, Namespace
-from xpnet.data.conversion import stays_outside
 from xpnet.errors import ArgumentError
 from xpnet.estimators._fitting import FitMixin
 from xpnet.estimators._parameters import Parameters, is_called, list_fields, replace_field
-from xpnet.estimators.inputs import check_kind, move_to, name_arguments, require_place, validate_inputs
+from xpnet.estimators.inputs import check_kind, leave_device, move_to, name_arguments, require_place, validate_inputs
 from xpnet.estimators.targets import Classification, is_numeric
 from xpnet.inference import predict
 from xpnet.network.ensemble import Ensemble
@@ -115,7 +114,7 @@ class BaseLearner(FitMixin, BaseModel):
         home = require_place(self, X, backend, method)
         X = validate_inputs(self, home, X)
         with first.scope():
-            x = X if stays_outside(X) else move_to(X, backend)
+            x = leave_device(X, backend)
             outputs = [predict(value, x) for value in values] if compute is None else compute(x)
         with backend.scope(first.output_dtype):
             result = transform(outputs, first)

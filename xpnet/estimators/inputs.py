@@ -56,11 +56,11 @@ def move_to(x: Any, backend: Backend) -> Array:
 
 
 def leave_device(x: Any, backend: Backend) -> Array:
-    """Move an array off its device if the backend computes on the host; a `Reader` moves it to any other place.
+    """Move inputs off their device if the backend computes on the host; a `Reader` moves them to any other place.
 
-    Synchronizes if it moves to the host.
+    Synchronizes if they move to the host.
     """
-    if isinstance(x, np.ndarray):
+    if isinstance(x, (np.ndarray, HostRows)):
         return x
     x = as_array(x)
     return backend_of(x).to_numpy(x) if backend.on_host and not on_host(x) else x
