@@ -254,28 +254,30 @@ def parse_scale(value: Any, standardize: bool, dtype: str) -> float | None:
 
 def check_functions(model: Model, asarray: Callable[[np.ndarray], Array], xp: Namespace) -> None:
     """Call the user's own activations and cost once, to check the shapes that they return."""
-    results: list[tuple[str, Any, Array]] = []  # function, result, and an array of the shape and dtype it must have
     with np.errstate(all="ignore"):
         for sigma, n in zip(model.sigmas, model.sizes[1:]):
             if not _is_known(sigma):
-                z, name = asarray(np.linspace(0.1, 0.9, 2 * n).reshape(2, n)), f"activation {sigma.name!r}"
-                results.append((f"{name}: value", sigma.value(z, xp), z))
-                results.append((f"{name}: pullback", sigma.pullback(z, z, z, xp), z))
+                z = asarray(np.linspace(0.1, 0.9, 2 * n).reshape(2, n))
+                _check_like(f"activation {sigma.name!r}: value", sigma.value(z, xp), z)
+                _check_like(f"activation {sigma.name!r}: pullback", sigma.pullback(z, z, z, xp), z)
         widths = model.n_out, model.n_targets, model.n_in
         a, y, x = (asarray(np.full((2, n), number)) for n, number in zip(widths, (0.25, 0.5, 0.75)))
-        cost, name = model.cost.with_inputs(x), f"cost {model.cost.name!r}"
+        cost = model.cost.with_inputs(x)
         if not _is_known(model.cost) and cost.value and cost.gradient:
-            results.append((f"{name}: value", cost.value(a, y, xp), a[:, 0]))
-            results.append((f"{name}: gradient", cost.gradient(a, y, xp), a))
-    for function, result, like in results:
-        shape = tuple(like.shape)
-        if tuple(getattr(result, "shape", (None,))) != shape or result.dtype != like.dtype:
-            is_array = hasattr(result, "dtype")
-            actual = f"shape {tuple(result.shape)} and dtype {result.dtype}" if is_array else repr(result)
-            raise ArgumentError(
-                f"{function} must return an array of shape {shape} and dtype {like.dtype} for two examples, but "
-                f"returned {actual}"
-            )
+            _check_like(f"cost {cost.name!r}: value", cost.value(a, y, xp), a[:, 0])
+            _check_like(f"cost {cost.name!r}: gradient", cost.gradient(a, y, xp), a)
+
+
+def _check_like(function: str, result: Any, like: Array) -> None:
+    """Refuse what a function has returned for two examples, unless it has the shape and dtype of another array."""
+    shape = tuple(like.shape)
+    if tuple(getattr(result, "shape", (None,))) != shape or result.dtype != like.dtype:
+        is_array = hasattr(result, "dtype")
+        actual = f"shape {tuple(result.shape)} and dtype {result.dtype}" if is_array else repr(result)
+        raise ArgumentError(
+            f"{function} must return an array of shape {shape} and dtype {like.dtype} for two examples, but returned "
+            f"{actual}"
+        )
 
 
 # The parameters of a network
