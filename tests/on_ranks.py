@@ -127,19 +127,28 @@ def whole():
 
 
 def interrupted(path):
-    """Train until one rank receives SIGTERM in the middle of an epoch."""
+    """Train until one rank receives SIGTERM in the middle of an epoch: in the first of two chunks in the second one."""
+    return interrupt_in(3, checkpoint=path, every=10**6)
+
+
+def interrupted_at_the_end():
+    """Train until one rank receives SIGTERM in the last chunk."""
+    return interrupt_in(8)
+
+
+def interrupt_in(number, **options):
     run, chunks = SharedRunner.run_chunk, []
 
     def interrupt(runner, state, chunk):
         chunks.append(chunk)
-        if len(chunks) == 3 and COMM.rank == COMM.size - 1:  # the first of two in the second epoch
+        if len(chunks) == number and COMM.rank == COMM.size - 1:
             os.kill(os.getpid(), signal.SIGTERM)
         return run(runner, state, chunk)
 
     SharedRunner.run_chunk = interrupt
     net = make(dropout=0.2, standardize=True)
     try:
-        net.train(FEW, distributed=SHARED, checkpoint=path, every=10**6, **LONG)
+        net.train(FEW, distributed=SHARED, **options, **LONG)
     except SystemExit as stop:
         SharedRunner.run_chunk = run
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
@@ -167,7 +176,7 @@ class Meddle(Callback):
         self.training = training
 
     def on_epoch_end(self, logs):
-        logs["seen"] = logs["epoch"]
+        logs["seen"] = logs.pop("examples_per_second")
         if self.what == "state":
             net = self.training.net.copy()
             net.layers = [(10 + np.zeros_like(w), np.zeros_like(b)) for w, b in net.layers]

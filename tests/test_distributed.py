@@ -123,7 +123,8 @@ def alone():
 @with_mpi
 def test_two_ranks(alone, tmp_path):
     path = tmp_path / "run.safetensors"
-    cases = ["as_one_process", "data_sets", "callbacks", "diverged", "other_weights", "refused", "same_bits"]
+    cases = ["as_one_process", "data_sets", "callbacks", "diverged", "other_weights", "refused"]
+    cases += ["interrupted_at_the_end", "same_bits"]
     cases += ["same_bits_torch"] if "torch" not in NOT_INSTALLED else []  # whose import takes most of its time
     found = run(2, *cases, f"interrupted={path}", seconds=300)
     assert [*found] == [*cases, "interrupted"]
@@ -139,9 +140,9 @@ def test_two_ranks(alone, tmp_path):
     assert found["diverged"] == "training diverged"
     assert all("after epoch 1, rank 1 has other weights than rank 0" in error for error in found["other_weights"])
     check_refusals(found["refused"])
-    for name in cases[6:]:
+    for name in cases[7:]:
         assert found[name] == getattr(alone, name)()
-    assert found["interrupted"] == (143, [1, 1])
+    assert (found["interrupted"], found["interrupted_at_the_end"]) == ((143, [1, 1]), (143, [4, 4]))
     assert alone.resumed(path) == alone.whole(), "the checkpoint of two ranks does not go on with one"
 
 
