@@ -369,14 +369,15 @@ def test_folds_that_the_user_chooses():
 
 
 def test_scores_in_the_units_of_the_targets():
-    model = TableRegressor(**SMALL, training={"metrics": ["mean_squared_error"]}).fit(pets()[:45], HEIGHT[:45])
+    both = np.stack([HEIGHT, 100 * NUMBERS[:, 1]], axis=1)
+    model = TableRegressor(**SMALL, training={"metrics": ["mean_squared_error"]}).fit(pets()[:45], both[:45])
     low, high = model.interval(pets()[45:], 0.9)
-    held = np.mean((low <= HEIGHT[45:]) & (HEIGHT[45:] <= high))
+    held = np.mean((low <= both[45:]) & (both[45:] <= high))
     for text, y, predicted, coverage in (
-        (model.describe_scores(), HEIGHT[:45], model.oof_prediction_, ""),
+        (model.describe_scores(), both[:45], model.oof_prediction_, ""),
         (
-            model.describe_scores(pets()[45:], HEIGHT[45:]),
-            HEIGHT[45:],
+            model.describe_scores(pets()[45:], both[45:]),
+            both[45:],
             model.predict(pets()[45:]),
             f", within 90% intervals: {held:.1%}",
         ),
