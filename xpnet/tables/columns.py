@@ -474,7 +474,7 @@ def encode_columns(learnt: Iterable[Column], columns: Mapping[str, Cells], decim
     ArgumentError
         If a column does not hold what it held in training.
     """
-    used = [column for column in learnt if column.inputs]
+    used = [column for column in learnt if not isinstance(column, DroppedColumn)]
     unmarked = [column.name for column in used if isinstance(column, NumberColumn) and not column.decimal]
     marks = Marks(decimal or find_decimal(columns[name] for name in unmarked))
     n = columns[used[0].name].n_rows
