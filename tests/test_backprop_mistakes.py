@@ -101,11 +101,8 @@ def test_each_misprint_is_located_and_named(name):
 def check_right_program(style, seed):
     """Check a right program of a style in a random network: as it is, for the sum, or in float32."""
     rng, layout = np.random.default_rng([5, seed]), PROGRAMS[style]["layout"]
-    activation = str(rng.choice(["sigmoid", "tanh"]))
-    n_layers = 3 if style == "two" else int(rng.integers(2, 6))
-    square = rng.random() < 0.3
-    sizes = [int(rng.integers(1, 7))] * n_layers if square else rng.integers(1, 8, size=n_layers).tolist()
-    kind, program = rng.choice(["plain", "sum", "float32"]), compile_misprint(style, activation, None)
+    sizes, settings = draw_question({"style": style}, rng)
+    program, kind = compile_misprint(style, settings["activation"], None), rng.choice(["plain", "sum", "float32"])
 
     def backward(weights, biases, x, y):
         if kind == "float32":
@@ -115,7 +112,6 @@ def check_right_program(style, seed):
         factor = x.shape[layout == "columns"] if kind == "sum" else 1
         return [factor * g for g in gw], [factor * g for g in gb]
 
-    settings = {"activation": activation, "output_activation": activation}
     reduction = "sum" if kind == "sum" else "mean"
     return check_backprop(backward, sizes, layout=layout, reduction=reduction, seed=seed, **settings)
 

@@ -397,7 +397,7 @@ def steps():
       const [all, wrong] = [[], []];
       for (let step = 0; step < 10; step++) {
         for (const phase of [1, 6]) {
-          const { numbers, updated, cost } = listNumbers(state, rows, phase);
+          const { numbers, examples, gradients, updated, cost } = listNumbers(state, rows, phase);
           for (const [key, number] of numbers) {
             const { value, nudged } = number;
             const texts = writeFormula(numbers, number);
@@ -405,11 +405,11 @@ def steps():
             if (texts.slice(1).some(isWrong)) wrong.push(key);
             if (nudged && Math.abs(nudged[1]() - value) > 1e-7) wrong.push(key);
           }
-          const known = [...numbers.keys()].filter((key) => /^[adgzw]/.test(key)).sort();
-          if (phase === 6) {
-            all.push(cost, ...known.filter((key) => !/^w/.test(key)).map((key) => numbers.get(key).value));
-            state.layers = updated;
-          }
+          if (phase === 1) continue;
+          const unitsOf = ({ z, a, delta }) => [1, 2].flatMap((l) => [...z[l], ...a[l], ...delta[l]]);
+          all.push(cost, ...rows.flatMap((r) => unitsOf(examples[r])));
+          all.push(...gradients.flatMap(({ w, b }) => [...w.flat(), ...b]));
+          state.layers = updated;
         }
       }
       return [wrong.length, ...all];
@@ -422,15 +422,12 @@ def steps():
         batch = x[rows], np.array(start["y"])[rows]
         values = [0]
         for _ in range(10):
-            a, deltas, gradients = net.activations(batch[0]), net.deltas(*batch), net.backward(*batch)
-            numbers = {f"a-{l}-{j}-{rows[k]}": v for l, own in enumerate(a) for (k, j), v in np.ndenumerate(own)}
-            for l, (layer, gradient) in enumerate(zip(net.layers, gradients, strict=True), 1):
-                z = a[l - 1] @ layer.w.T + layer.b
-                for letter, own in (("z", z), ("d", deltas[l - 1])):
-                    numbers |= {f"{letter}-{l}-{j}-{rows[k]}": value for (k, j), value in np.ndenumerate(own)}
-                numbers |= {f"gb-{l}-{j}": value for j, value in enumerate(gradient.b)}
-                numbers |= {f"gw-{l}-{j}-{i}": value for (j, i), value in np.ndenumerate(gradient.w)}
-            values += [net.cost(batch), *(numbers[key] for key in sorted(numbers))]
+            a, deltas = net.activations(batch[0]), net.deltas(*batch)
+            values.append(net.cost(batch))
+            for k in range(len(rows)):
+                for l, (w, b) in enumerate(net.layers):
+                    values += [*(w @ a[l][k] + b), *a[l + 1][k], *deltas[l][k]]
+            values += [number for layer in net.backward(*batch) for array in layer for number in array.ravel()]
             net.minibatch_update(batch, 0.5)
         expected.append(values)
     return "step", code, arguments, expected, 1e-11, 0
