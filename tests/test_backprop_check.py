@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from reference import sigmoid
+from programs.oracle import sigmoid
 
 from xpnet import ArgumentError, Network
 from xpnet.learn import check_backprop

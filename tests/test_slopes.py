@@ -5,8 +5,8 @@ import re
 import host_cupy
 import numpy as np
 import pytest
-import reference
 from helpers import assert_same, flatten, layers_of, snapshot
+from programs import oracle
 
 from xpnet import SGD, Adam, ArgumentError, Ensemble, LevenbergMarquardt, Network
 from xpnet.estimators import MLPClassifier, MLPEnsembleRegressor, MLPRegressor
@@ -37,27 +37,28 @@ def make(case="tanh", n_out=2, seed=0, **options):
 
 
 def outputs(theta, layers, case, x):
-    """Outputs (m, n_out) for a flat vector of weights and biases."""
+    """Outputs (m, n_out) for a flat vector of weights and biases, and what is put into their activation."""
     hidden, output, *_ = CASES[case]
     sizes = [part.size for layer in layers for part in layer]
     a, parts = x, iter(np.split(theta, np.cumsum(sizes)[:-1]))
     for (w, _), name in zip(layers, [*hidden, output], strict=True):
-        a = reference.ACTIVATIONS[name](a @ next(parts).reshape(w.shape).T + next(parts))
-    return a
+        z = a @ next(parts).reshape(w.shape).T + next(parts)
+        a = oracle.activate(name, z)
+    return a, z
 
 
 def derivatives(theta, layers, case, x):
     """∂a/∂x (m, n_out, n_in), by a step into the imaginary direction, which rounds nothing."""
     steps = 1e-100j * np.eye(x.shape[1])
-    return np.stack([outputs(theta, layers, case, x + step).imag / 1e-100 for step in steps], axis=-1)
+    return np.stack([outputs(theta, layers, case, x + step)[0].imag / 1e-100 for step in steps], axis=-1)
 
 
 def costs(theta, layers, case, x, y, slopes, slope_weight):
     """The cost of each example, in the units that the layers see."""
     squares = np.sum((derivatives(theta, layers, case, x) - slopes) ** 2, axis=(1, 2))
     _, output, cost, _ = CASES[case]
-    values = [reference.cost(cost, output, *row) for row in zip(outputs(theta, layers, case, x), y, strict=True)]
-    return np.array(values) + 0.5 * slope_weight * squares
+    values, _ = oracle.costs_and_deltas(cost, output, outputs(theta, layers, case, x)[1], y)
+    return values + 0.5 * slope_weight * squares
 
 
 def differences(function, theta, step=1e-6):
@@ -92,7 +93,7 @@ def test_a_step_of_levenberg_marquardt_solves_the_system_with_slopes(place):
     theta, shares = flatten(net), WEIGHTS / WEIGHTS.sum()
 
     def residuals(p):
-        values = np.sqrt(shares)[:, None] * (outputs(p, layers, "deep", X) - Y)  # mse has twice the half, over two
+        values = np.sqrt(shares)[:, None] * (outputs(p, layers, "deep", X)[0] - Y)  # mse has twice the half, over two
         slopes = np.sqrt(0.3 * shares)[:, None, None] * (derivatives(p, layers, "deep", X) - SLOPES)
         return np.concatenate([values.ravel(), slopes.ravel()])
 
