@@ -1,5 +1,7 @@
 """What several tests share besides fixtures."""
 
+import gc
+import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -193,6 +195,17 @@ def snapshot(net: Network) -> Any:
     """Weights and optimizer state as NumPy arrays."""
     with net.backend.scope(net.dtype):
         return map_arrays(lambda x: np.array(net.backend.to_numpy(x)), net.state._replace(cost=None))
+
+
+def peak(call: Callable[[], Any]) -> tuple[Any, int]:
+    """What a call gives, and the most bytes that there were above those before it."""
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        return call(), tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
 
 
 def run_command(capsys, *words):

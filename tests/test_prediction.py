@@ -1,16 +1,14 @@
 """Predictions in blocks of rows are those of all rows at once; memory is bounded, here and in training; evaluation."""
 
 import functools
-import gc
 import pickle
 import re
-import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-from helpers import Place
+from helpers import Place, peak
 from scipy.special import log_softmax
 from sklearn.metrics import r2_score
 
@@ -177,17 +175,6 @@ def test_ones_own_activation_is_called_each_time(place, monkeypatch, wraps):
 
 
 # Memory
-
-
-def peak(call: Callable[[], Any]) -> tuple[Any, int]:
-    """What a call gives, and the most bytes that there were above those before it."""
-    gc.collect()
-    tracemalloc.start()
-    try:
-        before = tracemalloc.get_traced_memory()[0]
-        return call(), tracemalloc.get_traced_memory()[1] - before
-    finally:
-        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import assert_same, run_command, snapshot
+from helpers import Stream, assert_same, run_command, snapshot
 
 import xpnet
 from xpnet import SGD, Adam, Clip, Constant, Ensemble, Network, OneCycle
@@ -69,15 +69,10 @@ def test_functions_and_classes_of_ones_own_are_known_by_name(tmp_path):
     assert Network.load(tmp_path / "net").provenance == net.provenance
 
 
-class Batches:
-    def __iter__(self):
-        return iter([(X[:20], Y[:20]), (X[20:], Y[20:])])
-
-
 def test_of_an_iterable_of_batches_the_steps_are_known():
     net = make(seed=0)
     for options in ({}, {"steps": 3}):
-        net.train(Batches(), **{**QUICK, **options})
+        net.train(Stream((X[:20], Y[:20]), (X[20:], Y[20:])), **{**QUICK, **options})
     assert [run.sampling for run in net.provenance.runs] == ["as they come", "as they come, 3 an epoch"]
 
 
