@@ -135,6 +135,7 @@ def test_callbacks_see_what_is_evaluated_and_their_additions_are_kept():
         ([math.nan] * 4, {"patience": 3}, 0, 3),
         ([2, math.inf, -math.inf, 0], {"patience": 2}, 3, None),
         ([0.5, 0.7, 0.7, 0.9], {"patience": 1, "monitor": "validation_accuracy"}, 2, 3),  # to become larger
+        ([3, math.nan, math.nan, 3, 3], {"patience": 2, "monitor": "cost"}, 1, 5),  # two epochs without weight
     ],
     ids=str,
 )
@@ -159,14 +160,15 @@ def test_early_stopping_as_written_out(costs, options, best, stopped, restore):
         ([1, 2, 3, 3, 3], {"factor": 0.5, "patience": 1, "mode": "max"}, [1, 1, 1, 1, 0.5]),
         ([5, 4.5, 4, 3.5, 3], {"factor": 0.5, "patience": 1, "min_delta": 0.7}, [1, 1, 0.5, 0.5, 0.25]),
         ([math.nan, math.nan, math.nan], {"factor": 0.5, "patience": 2}, [1, 1, 0.5]),
+        ([3, math.nan, math.nan, 3, 3, 3], {"factor": 0.5, "patience": 2, "monitor": "cost"}, [1, 1, 1, 1, 1, 0.5]),
     ],
     ids=str,
 )
 def test_the_rate_is_lowered_as_written_out(costs, options, factors):
     net, reduce = network(), ReduceLROnPlateau(**options)
-    history = train(net, len(costs), Scripted(costs), reduce)
+    history = train(net, len(costs), Scripted(costs, reduce.monitor), reduce)
     assert history["lr"] == pytest.approx([0.5 * factor for factor in factors], rel=1e-12)
-    assert train(net, 1, Scripted(costs), reduce)["lr"] == [0.5]  # another training, another plateau
+    assert train(net, 1, Scripted(costs, reduce.monitor), reduce)["lr"] == [0.5]  # another training, another plateau
 
 
 # ModelCheckpoint
