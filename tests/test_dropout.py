@@ -6,8 +6,9 @@ import re
 import numpy as np
 import pytest
 from helpers import assert_same, regression_problem, snapshot
+from programs import oracle
 
-from xpnet import ArgumentError, Network, get_backend
+from xpnet import ArgumentError, Network
 from xpnet.core.dropout import keep_mask
 
 # Trainings with dropout are compared there in test_trainings.py
@@ -26,38 +27,6 @@ def network(place, dropout=0.5, dtype="float64", **options):
 # The hash
 
 
-def mask(seed, step, layer, rows, units, rate, backend=None):
-    """What `kept` says, as a NumPy array; integers are given as Python's."""
-    backend = get_backend("numpy") if backend is None else backend
-
-    def integers(values):
-        return backend.asarray(np.array(values).astype(np.uint32).view(np.int32))
-
-    places = (integers(list(rows)), integers(list(units)), integers([int(rate * 2**31)]))
-    found = keep_mask(integers([seed]), integers([step]), layer, *places, backend.xp)
-    assert found.dtype == backend.xp.bool
-    return backend.to_numpy(found)
-
-
-def mix(h):
-    """Wellons' lowbias32, in whole numbers that do not overflow."""
-    h ^= h >> 16
-    h = h * 0x7FEB352D & 0xFFFFFFFF
-    h ^= h >> 15
-    h = h * 0x846CA68B & 0xFFFFFFFF
-    return h ^ (h >> 16)
-
-
-def stays(seed, step, layer, row, unit, rate):
-    """Whether one unit stays, from the definition."""
-    key = mix(mix(mix(seed) ^ step) ^ (layer + 1))
-    return mix((mix(key ^ row) + unit * 0x9E3779B9) & 0xFFFFFFFF) & 0x7FFFFFFF >= int(rate * 2**31)
-
-
-def expected(seed, step, layer, m, n, rate):
-    return np.array([[stays(seed, step, layer, row, unit, rate) for unit in range(n)] for row in range(m)])
-
-
 PLACES_IN_TIME = list(itertools.product([0, 1, 2**31, 2**32 - 1, 2718281828], [0, 1, 12345, 2**31 - 1], [0, 1, 5]))
 
 
@@ -71,10 +40,16 @@ def test_factors_are_exact_in_another_dtype(place):
 @pytest.mark.on("torch")
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.8, 1e-9, 1 - 1e-9])
 def test_masks_are_the_same_bits_on_every_backend(backend, rate):
-    """Against whole numbers of Python, so the sign bit, wrapping products and shifts are all looked at."""
+    """Against unsigned numbers, so the sign bit, wrapping products and shifts are all looked at."""
+
+    def integers(*values):
+        return backend.asarray(np.array(values, np.uint32).view(np.int32))
+
+    rows, units, threshold = integers(*range(5)), integers(*range(7)), integers(int(rate * 2**31))
     for seed, step, layer in PLACES_IN_TIME:
-        found = mask(seed, step, layer, range(5), range(7), rate, backend)
-        np.testing.assert_array_equal(found, expected(seed, step, layer, 5, 7, rate))
+        found = keep_mask(integers(seed), integers(step), layer, rows, units, threshold, backend.xp)
+        assert found.dtype == backend.xp.bool
+        np.testing.assert_array_equal(backend.to_numpy(found), oracle.dropout_mask(seed, step, layer, 5, 7, rate) > 0)
 
 
 # In training and nowhere else
