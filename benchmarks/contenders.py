@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet import Callback, Network, get_backend
-from xpnet.backends import Backend
+from xpnet.backends.base import Loop
 
 SEED = 0
 
@@ -141,7 +141,7 @@ def open_backend(name, device, plain=False):
     """Open a backend; `plain` repeats steps in the plain loop."""
     backend = get_backend(name, device)
     if plain:
-        backend.loop = Backend.loop.__get__(backend)
+        backend.loop_type = Loop
     return backend
 
 

@@ -20,7 +20,7 @@ import pytest
 from helpers import GPU, HOST, LEFT_OUT, PLACES, Place, assert_same, marked, snapshot
 
 from xpnet import Network, get_backend
-from xpnet.backends import Backend
+from xpnet.backends.base import Loop
 from xpnet.core.activations import Activation
 
 if not {"cupy", host_cupy.NAME} <= {*LEFT_OUT}:
@@ -56,7 +56,7 @@ def train(net: Network, epochs: int = 1, **options: Any) -> Network:
 def plainly(net: Network) -> Network:
     """The same network, whose steps go by the plain loop."""
     backend = copy.copy(net.backend)
-    backend.loop = Backend.loop.__get__(backend)
+    backend.loop_type = Loop
     return net.to(backend)
 
 

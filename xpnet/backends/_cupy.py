@@ -21,8 +21,7 @@ from xpnet.backends.base import (
     cast,
     find_operators,
 )
-from xpnet.backends.replay import ReplayLoop
-from xpnet.core.arrays import Function, Native
+from xpnet.core.arrays import Native
 from xpnet.errors import BackendError
 
 # Functions that take `out`, can be captured, and never wait for the device, as some of array_api_compat do
@@ -72,6 +71,7 @@ NAMESPACE = PatchedNamespace(array_api_compat.cupy, clip=clip, sign=sign, where=
 class CuPyBackend(Eager):
     """CuPy on one GPU."""
 
+    loop_type = GraphLoop
     threads_from = None
     speed = ON_GPU
     compiles = True
@@ -114,9 +114,6 @@ class CuPyBackend(Eager):
 
     def to_numpy(self, x: Native) -> np.ndarray:
         return cupy.asnumpy(x)
-
-    def loop(self, step: Function, make_minibatch: Function) -> ReplayLoop:
-        return GraphLoop(self, step, make_minibatch)
 
     def synchronize(self) -> None:
         self.device.synchronize()

@@ -25,9 +25,33 @@ MAX_LOOPS = 128  # compiled loops that are kept, a few megabytes each
 MAX_CALLS = 1024  # other compiled functions that are kept, half a megabyte each
 
 
+class CompiledLoop(Loop):
+    """Repeats a step by a compiled loop."""
+
+    def __init__(self, backend: Backend, step: Function, make_minibatch: Function) -> None:
+        super().__init__(backend, step, make_minibatch)
+        self.identity = "" if is_fixed(step) else describe(step)  # what a user's function refers to may change
+
+    @property
+    def engine(self) -> str:
+        return "compiled loop"
+
+    def __call__(self, state: Any, batches: Any, data: Any) -> Any:
+        """Repeat the step for every batch; no buffer is donated, so the state does not change."""
+        backend, steps = self.backend, batches.index.shape[0]
+        length, repeat = (
+            max(MIN_COMPILED_STEPS, 1 << (steps - 1).bit_length()),
+            partial(_repeat, self.step, self.make_minibatch),
+        )
+        with backend.scope(precision(state)):
+            padded = map_arrays(lambda x: backend.asarray(_pad(x, length)), batches)
+            return _LOOPS.run((backend.device, self.identity), repeat, state, padded, np.int32(steps), data)
+
+
 class JaxBackend(Backend):
     """JAX on any of its devices."""
 
+    loop_type = CompiledLoop
     threads_from = None
     compiles = True
     remark = "with compiled loops"
@@ -78,9 +102,6 @@ class JaxBackend(Backend):
     def to_numpy(self, x: Native) -> np.ndarray:
         return host_array(x)
 
-    def loop(self, step: Function, make_minibatch: Function) -> Loop:
-        return CompiledLoop(self, step, make_minibatch)
-
     def call(self, function: Function, *args: Any) -> Any:
         if not is_fixed(function):  # a program would not notice a change in what a user's function refers to
             return super().call(function, *args)
@@ -114,29 +135,6 @@ class JaxBackend(Backend):
         if isinstance(x, jax.Array):
             return jax.device_put(x, self.device)
         return jax.device_put(jnp.from_dlpack(x), self.device, may_alias=False).block_until_ready()
-
-
-class CompiledLoop(Loop):
-    """Repeats a step by a compiled loop."""
-
-    def __init__(self, backend: Backend, step: Function, make_minibatch: Function) -> None:
-        super().__init__(backend, step, make_minibatch)
-        self.identity = "" if is_fixed(step) else describe(step)  # what a user's function refers to may change
-
-    @property
-    def engine(self) -> str:
-        return "compiled loop"
-
-    def __call__(self, state: Any, batches: Any, data: Any) -> Any:
-        """Repeat the step for every batch; no buffer is donated, so the state does not change."""
-        backend, steps = self.backend, batches.index.shape[0]
-        length, repeat = (
-            max(MIN_COMPILED_STEPS, 1 << (steps - 1).bit_length()),
-            partial(_repeat, self.step, self.make_minibatch),
-        )
-        with backend.scope(precision(state)):
-            padded = map_arrays(lambda x: backend.asarray(_pad(x, length)), batches)
-            return _LOOPS.run((backend.device, self.identity), repeat, state, padded, np.int32(steps), data)
 
 
 class Programs:

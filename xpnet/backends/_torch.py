@@ -195,6 +195,7 @@ class TorchBackend(Eager):
         *(_matmul, _vecdot, compat.sum, compat.max, _take, compat.astype),
     }
     depends_on_alignment = True
+    loop_type = ReplayLoop
 
     def __init__(self, device: Any = None) -> None:
         try:
@@ -230,9 +231,6 @@ class TorchBackend(Eager):
 
     def join(self, function: Function, pullback: Function, x: Native) -> Native:
         return _GraphFunction.apply(x, function, pullback)
-
-    def loop(self, step: Function, make_minibatch: Function) -> ReplayLoop:
-        return ReplayLoop(self, step, make_minibatch)
 
     def limit_threads(self, number: int) -> AbstractContextManager[Any]:
         return limit_once("torch", lambda: _set_threads(number))

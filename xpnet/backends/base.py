@@ -106,6 +106,39 @@ class GroupLimits(NamedTuple):
     fewest: int  # networks; where fewer would fit into a group, they train one after the other
 
 
+class Loop:
+    """A function that repeats a step, as `Backend.loop` describes it: a loop in Python, or something faster."""
+
+    def __init__(self, backend: "Backend", step: Function, make_minibatch: Function) -> None:
+        self.backend, self.step, self.make_minibatch = backend, step, make_minibatch
+
+    @property
+    def engine(self) -> str:
+        """How the last steps ran, in a few words."""
+        return "plain loop"
+
+    def __call__(self, state: Any, batches: Any, data: Any) -> Any:
+        """Repeat the step for every batch, on a copy of the state."""
+        backend = self.backend
+        with backend.scope(precision(state)):
+            return self.repeat(map_arrays(backend.copy, state), map_arrays(backend.asarray, batches), data)
+
+    def repeat(self, state: Any, batches: Any, data: Any) -> Any:
+        """Repeat the step in Python. It may write into `state`; all arrays are on the device."""
+        (examples, encoding), xp = data, self.backend.xp
+        with np.errstate(all="ignore"):  # training checks for itself whether costs and weights are finite
+            for i in range(batches.index.shape[0]):
+                batch = select(batches, i)
+                rows = take_examples(examples, batch.index, xp)
+                state = self.step(state, self.make_minibatch(rows, encoding, batch, xp), xp)
+                state = map_arrays(self.backend.keep_order, state)  # as after a resume, down to the last bit
+        return state
+
+    def end_training(self, most: int) -> int:
+        """Release memory, but keep up to `most` bytes that the next training can reuse; return the bytes kept."""
+        return 0
+
+
 class Backend:
     """An array library on a device; this class serves any Array API namespace.
 
@@ -126,6 +159,7 @@ class Backend:
     array([1., 2.], dtype=float32)
     """
 
+    loop_type: ClassVar[type[Loop]] = Loop
     # Multiplications in a matrix product from which several threads are worth it; None if the library manages its own
     threads_from: ClassVar[int | None] = 1 << 24
     shares_steps: ClassVar[bool] = False  # whether its loop has threads of its own, which share the work of a step
@@ -261,7 +295,7 @@ class Backend:
         except TypeError:  # DLPack of before 2023, for memory that NumPy can read
             return host_array(x)
 
-    def loop(self, step: Function, make_minibatch: Function) -> "Loop":
+    def loop(self, step: Function, make_minibatch: Function) -> Loop:
         """Build a function that repeats a step over minibatches.
 
         A call ``state = run(state, batches, (examples, encoding))`` means::
@@ -289,7 +323,7 @@ class Backend:
             tuple of NumPy arrays on the host in their final dtypes, with an axis of steps in front; its `index` holds
             the numbers of the examples. `data` is a pair of nests of arrays on the device: examples and encoding.
         """
-        return Loop(self, step, make_minibatch)
+        return self.loop_type(self, step, make_minibatch)
 
     def call(self, function: Function, *args: Any) -> Any:
         """Call a pure function of nests of arrays, ``function(*args, xp)``, within a scope; JAX compiles it."""
@@ -363,39 +397,6 @@ class Backend:
         return self.xp.from_dlpack(x, device=self.device)
 
 
-class Loop:
-    """A function that repeats a step, as `Backend.loop` describes it: a loop in Python, or something faster."""
-
-    def __init__(self, backend: Backend, step: Function, make_minibatch: Function) -> None:
-        self.backend, self.step, self.make_minibatch = backend, step, make_minibatch
-
-    @property
-    def engine(self) -> str:
-        """How the last steps ran, in a few words."""
-        return "plain loop"
-
-    def __call__(self, state: Any, batches: Any, data: Any) -> Any:
-        """Repeat the step for every batch, on a copy of the state."""
-        backend = self.backend
-        with backend.scope(precision(state)):
-            return self.repeat(map_arrays(backend.copy, state), map_arrays(backend.asarray, batches), data)
-
-    def repeat(self, state: Any, batches: Any, data: Any) -> Any:
-        """Repeat the step in Python. It may write into `state`; all arrays are on the device."""
-        (examples, encoding), xp = data, self.backend.xp
-        with np.errstate(all="ignore"):  # training checks for itself whether costs and weights are finite
-            for i in range(batches.index.shape[0]):
-                batch = select(batches, i)
-                rows = take_examples(examples, batch.index, xp)
-                state = self.step(state, self.make_minibatch(rows, encoding, batch, xp), xp)
-                state = map_arrays(self.backend.keep_order, state)  # as after a resume, down to the last bit
-        return state
-
-    def end_training(self, most: int) -> int:
-        """Release memory, but keep up to `most` bytes that the next training can reuse; return the bytes kept."""
-        return 0
-
-
 def find_operators(module: Any, names: str) -> dict[str, Callable[..., Native]]:
     """Find the functions of a library with these names, in the order of `OPERATORS`."""
     return {operator: getattr(module, name) for operator, name in zip(OPERATORS, names.split(), strict=True)}
@@ -449,7 +450,7 @@ class NotRecordableError(Exception):
 class Eager(Backend):
     """An array library that computes at once and can write results into existing arrays.
 
-    To add one, implement these methods and return a `ReplayLoop` from `loop`.
+    To add one, implement these methods; its `loop_type` is `ReplayLoop`.
     """
 
     remark = "with the loop in Python"
