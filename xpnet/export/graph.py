@@ -69,7 +69,6 @@ class Graph:
         self.outputs: list[ValueInfo] = []
         self.nodes: list[tuple[str, list[str], str, dict[str, Any]]] = []  # operator, inputs, output, attributes
         self.constants: dict[str, np.ndarray] = {}
-        self.numbers: dict[float, Symbol] = {}
         self._names: set[str] = set()  # that are in use
         self._count: Counter[str] = Counter()
 
@@ -89,9 +88,7 @@ class Graph:
 
     def number(self, value: float) -> Symbol:
         """Return the symbol of a number in the dtype of the graph; equal numbers are one constant."""
-        if value not in self.numbers:
-            self.numbers[value] = self.constant(f"number_{len(self.numbers) + 1}", np.asarray(value, self.dtype))
-        return self.numbers[value]
+        return self.constant(f"number_{value:.17g}", np.asarray(value, self.dtype))
 
     def add(self, operator: str, inputs: Sequence[Symbol | float], n: int | None = None, **attributes: Any) -> Symbol:
         """Add a node, and return the symbol of its output; it is as wide as the widest input unless `n` is given."""
@@ -142,7 +139,7 @@ def add_recorded(graph: Graph, sigma: Activation, z: Symbol) -> Symbol:
         two, three = Graph(graph.dtype), Graph(graph.dtype)
         _Recording(two, z, 2).add(sigma.value)
         _Recording(three, z, 3).add(sigma.value)
-        if (two.nodes, [*two.numbers]) != (three.nodes, [*three.numbers]):
+        if (two.nodes, [*two.constants]) != (three.nodes, [*three.constants]):
             raise ArgumentError("it depends on the number of examples")
         return _Recording(graph, z, 2).add(sigma.value)
     except Exception as error:  # of the user's own function
