@@ -8,10 +8,10 @@ import host_cupy
 import numpy as np
 import pytest
 from helpers import Batches, Items, Place, assert_same, on, snapshot
+from programs import oracle
 from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 from sklearn.metrics import log_loss
-from test_dropout import expected as expected_mask
 
 from xpnet import SGD, Adam, EarlyStopping, Ensemble, Network, OneCycle
 from xpnet.backends import to_host
@@ -255,8 +255,10 @@ def diagonal(place, dtype="float32", **options):
 
 def masks(net, m, n):
     """Those of the definition, (n, m, 6) of the inputs and of the hidden units, for sample numbers as steps."""
-    pairs = enumerate(net.dropout)
-    return [np.array([expected_mask(net.seeds.dropout, i, l, m, 6, p) for i in range(n)]) / (1 - p) for l, p in pairs]
+    seed, pairs = net.seeds.dropout, enumerate(net.dropout)
+    return [
+        np.array([oracle.dropout_mask(seed, step, layer, m, 6, rate) for step in range(n)]) for layer, rate in pairs
+    ]
 
 
 @pytest.mark.on("jax")
