@@ -555,7 +555,7 @@ ACTIONS = {
         click #next
         hover [data-key=d-1-1-0]
         = keysOf("chosen") === "d-1-1-0" && keysOf("used") === "a-1-1-0 d-2-0-0 d-2-1-0 w-2-0-1 w-2-1-1"
-        = document.querySelectorAll(".edge.used").length === 2
+        = document.querySelectorAll(".edge.used").length === 2 && document.querySelectorAll(".edge").length === 10
         = byId("check").textContent.includes("through z²₁ and z²₂")
         = [...places].every(([key, e]) => e.disabled === shown.numbers.get(key).phase > 3)
         = [...places].every(([key, e]) => e.disabled || Number(e.dataset.value) === shown.numbers.get(key).value)
@@ -602,6 +602,11 @@ ACTIONS = {
         = epoch >= 3
         click #run
         = query("#plot-a path").getAttribute("d").split("L").length === epoch + 1 && byId("run").textContent === "Run"
+        do goTo(298); byId("run").click()
+        = epoch === 300 && byId("run").textContent === "Run"
+        click #run
+        = epoch < 300 && byId("run").textContent === "Pause"
+        click #run
         still
         click #run
         = epoch === 300 && follows(heights("#plot-delta path"), paths[0].map(({ delta }) => delta))
