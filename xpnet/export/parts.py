@@ -177,12 +177,12 @@ def put_together(parts: Iterable[Part], source: str, **settings: Any) -> Network
     for before, part in pairwise([Part("start"), *parts]):
         if part.kind not in MAY_FOLLOW[before.kind]:
             raise ArgumentError(f"{source}: {part.place} is out of order; a network has {ORDER}")
-    layers: list[tuple[Any, Any]] = []
+    layers: list[tuple[Any, ...]] = []
     sigmas, rates, others = list[Activation](), [0.0], dict[str, tuple[Any, ...]]()
     for part in parts:
         match part.kind:
             case "dense":
-                layers.append((part.values[0], part.values[1]))
+                layers.append(part.values)
                 sigmas.append(identity)
                 rates.append(0.0)
             case "activation":
@@ -195,7 +195,7 @@ def put_together(parts: Iterable[Part], source: str, **settings: Any) -> Network
         raise ArgumentError(f"{source} must end in a linear layer, with or without activation; a network has {ORDER}")
     *hidden, output = sigmas
     settings["dtype"] = settings["dtype"] or max(str(array.dtype) for layer in layers for array in layer)
-    levels = tuple(float(level) for level in others.get("sort", ((),))[0])
+    levels = tuple(map(float, others.get("sort", ((),))[0]))
     if levels and settings["cost"] is None:
         settings["cost"] = make_quantile(*levels).name
     if settings["task"] is None and settings["cost"] is None:

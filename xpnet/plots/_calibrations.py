@@ -90,9 +90,8 @@ def _draw_histogram(ax: Axes, transformed: np.ndarray, edges: np.ndarray) -> Non
 
 def _draw_reliability(ax: Axes, model: Network | Ensemble, data: Any, bins: int) -> None:
     """Draw the fraction of right predictions for each bin of their probabilities; of class 1 for two classes."""
-    n_classes, parts = count_classes(model, "calibration"), []
-    for block in predict_blocks(model, data, "data"):
-        parts.append([block.probability, block.classes == block.predicted, block.classes])
+    n_classes, blocks = count_classes(model, "calibration"), predict_blocks(model, data, "data")
+    parts = [[block.probability, block.classes == block.predicted, block.classes] for block in blocks]
     p, is_right, classes = (np.concatenate(column) for column in zip(*parts))
     error = np.abs(sum_confidence_errors(p, is_right, np)).sum() / len(p)
     if n_classes == 2:
