@@ -272,6 +272,7 @@ def test_error_bars_are_drawn_over_numbers_far_from_0():
     (ax,) = plots.error_bars(net, x, np.sin(x[:, 0] / 700)).axes
     points = max(ax.lines, key=lambda line: line.get_marker() != "None").get_xdata()
     assert_allclose(points, x[:, 0], rtol=1e-15)
+    assert_allclose(ax.get_xlim(), 1.7e9 + np.array([-900, 4500]), rtol=1e-12)  # a quarter of the range beyond
 
 
 def test_decision_boundary_shades_the_class_of_each_point():
