@@ -274,6 +274,7 @@ def test_samples_have_the_masks_of_training_on_every_backend(place, dtype):
     assert found.dtype == dtype
     np.testing.assert_array_equal(found == 0, exact == 0)
     np.testing.assert_allclose(found, exact, rtol=1e-6)
+    np.testing.assert_allclose(to_host(net.sample(x[0], 5)), found[:, 0], rtol=1e-6)
     for step in range(5):
         for mask, expected in zip(net.dropout_masks(step, 7), (inputs, hidden), strict=True):
             np.testing.assert_allclose(to_host(mask), expected[step], rtol=1e-6)
