@@ -179,7 +179,7 @@ def test_files_are_read_with_the_decimal_mark_of_training():
             "column 'y' of table.csv holds 42 different values in 42 rows, such as 'n0', which are too many classes",
         ),
         ("a,b,y\n1,0,0\n2,1,1\n", {}, "column 'b' of table.csv equals the target in every row"),
-        ("b,a,y\nu,1,u\nv,2,v\n", {}, "column 'b' of table.csv equals the target in every row"),
+        ("b,a,y\nu,1,u\nv,2,v\nw,3,\n", {}, "column 'b' of table.csv equals the target in every row"),
         ("a,y,y\n1,0,0\n2,1,1\n", {}, "column 'y.1' of table.csv equals the target in every row"),
         (
             "a;b;y\n1,5;2.25;0\n2,5;3.5;1\n",

@@ -51,6 +51,12 @@ def test_few_members_leave_out_a_small_part_and_no_fold_is_too_small(rows, membe
     assert len(np.unique(np.concatenate(folds))) == left_out
 
 
+def test_each_fold_has_its_share_of_each_class():
+    classes = np.repeat([0, 1, 2], [60, 20, 10])
+    folds = make_folds(90, 5, np.random.default_rng(0), classes=classes)
+    assert [np.bincount(classes[fold]).tolist() for fold in folds] == [[12, 4, 2]] * 5
+
+
 def test_members_train_on_as_many_rows_outside_their_folds():
     folds = make_folds(43, 4, np.random.default_rng(0))
     rows = choose_training_rows(folds, 43, np.random.default_rng(0))
