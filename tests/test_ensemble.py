@@ -195,6 +195,11 @@ def test_validation_and_test_data_are_standardized_as_training_data_are(shared):
         expected = member.cost(data)
         for name in ("validation_cost", "test_cost"):
             np.testing.assert_allclose(member.history[name][-1], expected, rtol=1e-5)
+    ensemble.train(data, 1, 8, lr=0.01, validation_split=0.25, progress=False)
+    for member in ensemble:  # each holds out rows of its own
+        _, held_out = member.split_rows(data, 0.25)
+        expected = member.cost(tuple(part[held_out] for part in data))
+        np.testing.assert_allclose(member.history["validation_cost"][-1], expected, rtol=1e-5)
 
 
 def test_threads_change_nothing():
@@ -580,6 +585,7 @@ REFUSED_TRAINING = [
     ({"validation_rows": [[0, 1]] * 2, "validation_data": GOOD}, "validation_data contradicts", "leave one"),
     ({"validation_rows": [[0, 1], np.arange(64)]}, "validation_rows holds all 64 rows", "leave some"),
     ({"train_data": iter([GOOD]), "rows": [[0, 1]] * 2}, "rows needs all examples", "as arrays"),
+    ({"train_data": iter([GOOD]), "epochs": 2}, "train_data is an iterator", "or steps="),
     ({"sample_weight": [0.0] * 4 + [1.0] * 60, "rows": [[0, 4], [0, 1]]}, "sample_weight", "weight zero"),
     ({"validation_data": iter([GOOD])}, "validation_data is an iterator", "over only once"),
     ({"train_data": iter([GOOD]), "lr": [0.1, Step(0.1)]}, "lr is a schedule", "give steps"),
