@@ -79,13 +79,11 @@ def test_every_option_reaches_the_network(capsys, folder, digits):
     np.testing.assert_array_equal(Network.load("net", backend="torch").w[0], net.w[0])
 
     words = "--hidden 12 --optimizer adamw --lr 0.002 --schedule cosine --weight-decay 0.1 --dropout 0.1,0.2 "
-    words += (
-        "--epochs 3 --standardize --validation-split 0.2 --early-stopping 1 --batch-size 50 --class-weight 0=2 --force"
-    )
+    words += "--epochs 3 --standardize --validation-split 0.2 --early-stopping 1 --class-weight 0=2 --force"
     run(capsys, "train", *words.split(), "--save", "net")
     net = Network([784, 12, 10], activation="relu", task="classification", dropout=[0.1, 0.2], standardize=True, seed=0)
     options = {"optimizer": AdamW(weight_decay=0.1), "validation_split": 0.2, "callbacks": [EarlyStopping(1)]}
-    net.train(digits[0], 3, 50, Cosine(0.002, warmup=0.05), progress=False, class_weight={0: 2}, **options)
+    net.train(digits[0], 3, 32, Cosine(0.002, warmup=0.05), progress=False, class_weight={0: 2}, **options)
     np.testing.assert_array_equal(Network.load("net").w[0], net.w[0])
 
 
