@@ -84,7 +84,8 @@ def run_together(
         yield take_changes()
         for k in results:
             courses[k].call_back()
-        yield take_changes()
+        if changes := take_changes():
+            yield changes
         end_chunk(runner.division)
         chunks = draw_chunks(courses)
 
@@ -115,6 +116,7 @@ class Course:
         source, value, plan = job.data.train, training.value, job.plan
         reader, order = source.reader, source.name_order(plan.sampling)
         run = describe_run(plan, value.optimizer, order, reader.backend)._replace(**run_fields)
+        self.n = len(source) if source.has_length else None  # examples
         self.total = plan.epochs * (training.steps or 0)
         chunk_steps = steps_per_chunk(reader.model, plan.batch_size, reader.backend.speed, networks)
         self.most_steps = plan.chunk_steps or chunk_steps
@@ -155,8 +157,8 @@ class Course:
             training.move(generator=training.position.generator or training.value.generator)
             self.started = time.perf_counter() - training.position.seconds
             minibatches, generator, order = (), training.position.generator, None  # where batches come as they are
-            if source.has_length:
-                drawn = plan.sampling.draw(len(source), plan.batch_size, generator, training.position.order)
+            if self.n is not None:
+                drawn = plan.sampling.draw(self.n, plan.batch_size, generator, training.position.order)
                 minibatches, generator, order = drawn
             self.after_steps["generator"] = generator
             chunks = source.chunks(minibatches, self.most_steps, self.networks, epoch)
@@ -177,12 +179,12 @@ class Course:
 
     def set_rates(self, chunk: Chunk) -> Chunk:
         """Set the learning rate of each step of the next chunk, and the number of examples in its minibatches."""
-        plan, source, position = self.job.plan, self.job.data.train, self.training.position
+        plan, position = self.job.plan, self.training.position
         steps = range(position.total_steps, position.total_steps + len(chunk.index))
         lr = position.lr_scale * learning_rates(plan.lr, steps, self.total)
         size = chunk.index.shape[1]
-        if source.has_length:  # the minibatches may be shared, and those of the chunk parts of them
-            size = min(plan.batch_size, len(source) - position.steps * plan.batch_size)
+        if self.n is not None:  # the minibatches may be shared, and those of the chunk parts of them
+            size = min(plan.batch_size, self.n - position.steps * plan.batch_size)
         return chunk._replace(lr=lr, size=size)
 
     def move(self, chunk: Chunk, result: ChunkResult | None) -> None:

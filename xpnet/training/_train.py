@@ -286,8 +286,9 @@ def prepare(
         describe = partial(describe_trainings, complete, {} if checkpoint is None else checkpoint.decides)
         calls = ranks.compare(complete, describe, checkpoint is not None)
         file = ranks.keep_on_first(lambda: None if checkpoint is None else CheckpointFile(checkpoint, complete, calls))
-        if complete[0].data.train.reader.scaling is None:
-            scalings = ranks.make_on_first(partial(find_scalings, complete))
+        is_scaled = complete[0].data.train.reader.scaling is not None
+        scalings = [None] if is_scaled else ranks.make_on_first(partial(find_scalings, complete))
+        if scalings[0] is not None:
             scaled = scale_for_each([job.data for job in complete], scalings)
             complete = [job._replace(data=data) for job, data in zip(complete, scaled)]
         finished, trainings = ranks.make_own(partial(finish_jobs, complete))
@@ -465,4 +466,5 @@ def run_jobs(
         for callbacks in begun:
             while callbacks:
                 callbacks.popleft().on_train_end()
-                yield take_changes()  # for callbacks that come after
+                if changes := take_changes():
+                    yield changes  # for callbacks that come after
