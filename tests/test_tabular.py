@@ -176,6 +176,15 @@ def test_the_unit_of_targets_changes_no_importance():
     np.testing.assert_allclose(scalings[0].x_std, scalings[1].x_std, rtol=1e-3)
 
 
+def test_the_short_training_is_no_longer_than_that_of_the_members():
+    folds, found = make_folds(60, 4, np.random.default_rng(1)), []
+    for epochs in (1, 10, 20):
+        recipe = Recipe(4, (16,), training={"epochs": epochs}).complete(60)
+        found.append(choose_scaling(Examples(X, CLASSES, 3), recipe, folds, [1, 1, 1], seed=1).x_std)
+    assert (found[0] != found[1]).any()
+    np.testing.assert_array_equal(found[1], found[2])
+
+
 @pytest.mark.parametrize("classes", [None, 2])
 def test_importance_is_the_rise_of_the_cost_of_rows_left_out_plus_its_error(classes):
     y = CLASSES % 2 if classes else REAL
