@@ -107,7 +107,7 @@ def choose_task(task: str | None, targets: Sequence[np.ndarray], name: str) -> t
 
     Examples
     --------
-    >>> choose_task(None, [np.array([2, 0, 1])], "x"), choose_task(None, [np.array([[0.5, 2.5]])], "x")
+    >>> choose_task(None, [np.array([1, 0]), np.array([2])], "x"), choose_task(None, [np.array([[0.5, 2.5]])], "x")
     (('classification', 3), ('regression', 2))
     """
     y = targets[0]
