@@ -346,8 +346,9 @@ def planes():
       Object.assign(settings, { data, activation, cost, layers, seed });
       begin();
       trainEpochs(9);
-      const pictures = computePictures().map((layer) => layer.map((picture) => [1234, 0, 2999].map((p) => picture[p])));
-      return [...costs, ...parts.flatMap(({ w, b }) => (w ? [...w, ...b] : [])), ...pictures.flat(2)];
+      const pictures = computePictures().map((layer) => layer.map((one) => one.filter((_, p) => p % 97 === 0)));
+      const parameters = parts.flatMap(({ w, b }) => (w ? [...w, ...b] : []));
+      return [...costs, ...parameters, ...pictures.flat().flatMap((one) => [...one])];
     }"""
     arguments = [
         [name, activation, layers, cost, 3 * layers]
@@ -360,7 +361,7 @@ def planes():
         sizes = [2, *[4] * layers, 1]
         net = Network(sizes, activation=activation, cost=cost, dtype="float64", seed=seed)
         history = net.train(make_examples(name), epochs=9, batch_size=10, lr=0.3, progress=False)
-        row, column = np.divmod([1234, 0, 2999], 60)
+        row, column = np.divmod(np.arange(0, 3600, 97), 60)
         x = np.stack([(column + 0.5) / 12 - 2.5, 2.5 - (row + 0.5) / 12], axis=1)
         numbers = [array.ravel() for layer in net.layers for array in layer]
         numbers += [a.T.ravel() for a in net.activations(x)]
@@ -460,11 +461,11 @@ HELPERS = """() => Object.assign(window, {
   query: (selector) => document.querySelector(selector),
   keysOf: (name) => [...document.querySelectorAll(`.number.${name}`)].map((e) => e.dataset.key).sort().join(" "),
   heights: (selector) => query(selector).getAttribute("d").split(/[MLZ]/).filter(Boolean).map((p) => -p.split(" ")[1]),
-  redOf: (id) => {
+  redOf: (id, channel = 0) => {
     const { width, height } = byId(id);
     const copy = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
     copy.drawImage(byId(id), 0, 0);
-    return copy.getImageData(0, 0, width, height).data.filter((_, k) => k % 4 === 0);
+    return copy.getImageData(0, 0, width, height).data.filter((_, k) => k % 4 === channel);
   },
   follows: (a, b) => {
     const [u, v] = [a, b].map((list) => Array.from(list, (number) => number - averageOf(list, Number)));
@@ -616,6 +617,9 @@ ACTIONS = {
     "plane": """
         click #one
         = byId("count").textContent === "Epoch 0, step 1 of 12"
+        do window.shares = computePictures().at(-1)[0].map((a) => 1.5 * a - 0.75); window.blue = redOf("plane", 2)
+        = redOf("plane", 3).every((alpha, p) => Math.abs(alpha - 255 * Math.abs(shares[p])) <= 0.51)
+        = redOf("plane").every((red, p) => Math.abs(shares[p]) < 0.1 || red > blue[p] === shares[p] < 0)
         click #epoch
         = byId("count").textContent === "Epoch 1"
         fill #example | 41
