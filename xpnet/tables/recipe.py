@@ -18,10 +18,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize
-from scipy.special import softmax
 
 from xpnet._checks import warn
+from xpnet.core.activations import softmax
 from xpnet.core.backprop import forward
 from xpnet.core.model import Model
 from xpnet.core.optimizers import SGD, AdamW, needs_all_examples
@@ -379,14 +378,19 @@ def find_shift(logits: np.ndarray, y: np.ndarray) -> np.ndarray:
     Trained as if both classes were equally frequent, where one is in 3 of 4 examples:
 
     >>> z, y = np.zeros((400, 2)), np.eye(2)[[0, 0, 0, 1] * 100]
-    >>> softmax(z + find_shift(z, y), axis=1)[0].round(2)
+    >>> softmax.value(z + find_shift(z, y), np)[0].round(2)
     array([0.75, 0.25])
     """
+    from scipy.optimize import (
+        minimize,  # comes with scikit-learn; the command reads the constants of this module without
+    )
+
     logits = logits - logits.mean(axis=1, keepdims=True)
     usual = np.r_[1.0, np.zeros(logits.shape[1])]  # the slope, and the bias of each class
 
     def measure(slope_and_biases: np.ndarray) -> tuple[float, np.ndarray]:
-        p, change = softmax(slope_and_biases[0] * logits + slope_and_biases[1:], axis=1), slope_and_biases - usual
+        p = softmax.value(slope_and_biases[0] * logits + slope_and_biases[1:], np)
+        change = slope_and_biases - usual
         loss = compute_log_loss(y, p, "classification", np) + PENALTY / 2 * np.sum(change**2)
         return loss, np.r_[np.sum((p - y) * logits), np.sum(p - y, axis=0)] + PENALTY * change
 
