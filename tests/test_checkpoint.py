@@ -31,7 +31,6 @@ from xpnet import (
     AdamW,
     CheckpointError,
     Clip,
-    DivergenceError,
     EarlyStopping,
     MaxNorm,
     Network,
@@ -468,8 +467,6 @@ def test_a_training_of_forged_values_is_refused_by_name_or_ends(tmp_path):
         path.write_bytes(encode(changed, arrays))
         try:
             train_on(path, True)
-            ended += 1
-        except DivergenceError:  # "x", which the file holds
             ended += 1
         except ValueError as error:  # as a CheckpointError is, too
             if str(path) not in str(error) or not re.search(

@@ -534,8 +534,12 @@ def test_coefs_and_intercepts_can_be_assigned():
     other.fit(X[:150], DIGIT[:150])
     mine.coefs_, mine.intercepts_ = other.coefs_, other.intercepts_
     assert_allclose(mine.predict_proba(X), other.predict_proba(X), rtol=1e-9)
+    network = mine.network_
     with pytest.raises(ValueError, match=r"w\[0\] has shape \(10, 12\), but must have \(12, 64\)"):
         mine.coefs_ = other.coefs_[::-1]
+    with pytest.raises(ValueError, match=r"b\[0\] has shape \(10,\), but must have \(12,\)"):
+        mine.intercepts_ = other.intercepts_[::-1]
+    assert mine.network_ is network
     for taken in (mine.coefs_, mine.intercepts_):  # as theirs: lists of arrays that can be written
         assert isinstance(taken, list)
         taken[0][...] = 0.0

@@ -183,7 +183,9 @@ def test_an_ensemble_adds_how_far_its_members_differ():
     mean, std = ensemble.predict(X, return_std=True)
     np.testing.assert_allclose(mean, means.mean(axis=0))
     np.testing.assert_allclose(std, np.sqrt((stds**2).mean(axis=0) + means.var(axis=0)))
+    slopes = ensemble.predict_jacobian(X)
     ensemble[0].w = ensemble[0].w  # has none any more
+    np.testing.assert_array_equal(ensemble.predict_jacobian(X), slopes)
     for predict in (
         lambda: ensemble.predict(X, return_std=True),
         lambda: ensemble.predict_jacobian(X, return_std=True),

@@ -6,7 +6,7 @@ import os
 import signal
 from contextlib import nullcontext
 from datetime import timedelta
-from functools import cache, reduce
+from functools import cache, partial, reduce
 from operator import getitem
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -741,6 +741,27 @@ def test_a_member_that_had_diverged_on_shared_batches_does_so_again(tmp_path, ch
     assert [len(member.history) for member in resumed] == [EPOCHS, 0, EPOCHS]
     assert [training.completed for training in trainings[3:]] == [True, False, True]
     assert np.isfinite(resumed.histories[0]["cost"]).all()
+
+
+@pytest.mark.parametrize("members", [None, 2])
+def test_a_training_that_diverged_goes_on_once_its_batches_are_repaired(tmp_path, members):
+    def train(wrong_epoch, resume):
+        epochs = itertools.count(1)
+
+        class Read(Cut):
+            def __iter__(self):
+                factor = 1e37 if next(epochs) == wrong_epoch else 1.0
+                return ((x, factor * y) for x, y in super().__iter__())
+
+        kind = Network if members is None else partial(Ensemble, members=members)
+        model = kind([3, 4, 2], seed=3, task="regression")
+        options = {"checkpoint": tmp_path / "run", "resume": resume, "lr": 0.01, "progress": False}
+        with pytest.raises(DivergenceError) if wrong_epoch else nullcontext():
+            model.train(Read(), EPOCHS, **options)
+        return len(model.history if members is None else model.histories[1])
+
+    assert train(2, resume=False) == 1
+    assert train(None, resume=True) == EPOCHS
 
 
 def test_a_member_that_diverges_does_not_stop_the_file_of_the_others(tmp_path, monkeypatch):

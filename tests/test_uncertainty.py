@@ -494,7 +494,7 @@ def refusing():
         (
             lambda: ensemble.calibrate(Batches(*labels, 4), rows=[[0]]),
             "rows needs all examples beforehand",
-            "as arrays",
+            "give validation_data as arrays, as pairs, or as a data set",
         ),
         (lambda: net.predict_jacobian(X, "no"), "return_std='no' must be", "True or False"),
         (lambda: classes.predict_jacobian(X), "predict_jacobian needs a regression", "task is 'classification'"),

@@ -169,6 +169,9 @@ def read_in_blocks(x: Any, name: str, width: int, reader: Reader) -> Iterator[Ar
     elif x.ndim < 2 or x.shape[0] <= rows_per_block(width):  # fast path: predicting one example takes microseconds
         yield reader.read_inputs(x, name)
         return
+    else:
+        reader.warn_of_bytes(x, name)
+        reader = reader._replace(warns=False)
     reader.check_shape(x, name)
     for part in cut_rows(x.shape[0], width):
         yield reader.read_inputs(x[part, ...], name, range(part.start, part.stop))

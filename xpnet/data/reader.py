@@ -128,13 +128,9 @@ class Reader(NamedTuple):
         self.check_names(x, name)
         x, place = as_real_array(x, name), self.place
         self.check_shape(x, name)
-        uint8 = UINT8 if isinstance(x, np.ndarray) else array_api_compat.array_namespace(x).uint8
-        has_bytes, scales = x.dtype == uint8, self.model.scale is not None
-        if has_bytes and not scales and self.warns and (largest := self._find_bounds(x, name)[1]) > 1:
-            warn(
-                f"{name} holds uint8 values up to {largest}, which are not scaled; divide them by 255, or make the "
-                "network with scale=1/255"
-            )
+        has_bytes, scales = _is_bytes(x), self.model.scale is not None
+        if has_bytes:
+            self.warn_of_bytes(x, name)
         if not (has_bytes and scales) and (self.keeps_digits or self.scaling is not None):
             x = place.move(x, name)
         else:
@@ -150,6 +146,15 @@ class Reader(NamedTuple):
         if not (has_bytes and scales):
             self._check_finite(x, name, rows)
         return x if self.scaling is None else self.scaling.inputs(x)
+
+    def warn_of_bytes(self, x: Any, name: str) -> None:
+        """Warn of bytes above 1 that are not scaled. Synchronizes."""
+        may_warn = self.warns and self.model.scale is None and _is_bytes(x)
+        if may_warn and (largest := self._find_bounds(x, name)[1]) > 1:
+            warn(
+                f"{name} holds uint8 values up to {largest}, which are not scaled; divide them by 255, or make the "
+                "network with scale=1/255"
+            )
 
     def check_shape(self, x: Any, name: str) -> None:
         """Check that inputs are rows, at least one, with as many elements as the network has inputs."""
@@ -391,3 +396,7 @@ def compare_names(x: Any, names: tuple[str, ...], trained: tuple[str, ...]) -> s
         f"has other columns than the network was trained on: column {k} is {now} and was {then}, counted from 0; take "
         f"them by their names, as in X{index}; or if others are meant, give an array, or set net.feature_names to None"
     )
+
+
+def _is_bytes(x: Any) -> bool:
+    return x.dtype == (UINT8 if isinstance(x, np.ndarray) else array_api_compat.array_namespace(x).uint8)

@@ -163,9 +163,9 @@ class Source:
 
     def require_stored(self, argument: str, data: str = "train_data") -> "Stored":
         """Return the source, if it has all examples beforehand, which `argument` needs; `data` is its name."""
+        cache = " with cache=True" if data == "train_data" else ""
         raise ArgumentError(
-            f"{argument} needs all examples beforehand; give {data} as arrays, as pairs, or as a data set with "
-            "cache=True"
+            f"{argument} needs all examples beforehand; give {data} as arrays, as pairs, or as a data set{cache}"
         )
 
     def fingerprint(self) -> dict[str, Any]:

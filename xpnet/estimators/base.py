@@ -192,8 +192,9 @@ class BasePerceptron(BaseLearner):
 
     @coefs_.setter
     def coefs_(self, coefs: Sequence[Any]) -> None:
-        self.network_ = self.network_.copy()  # `copy.copy` shares it
-        self.network_.w = [move_to(w, self.network_.backend).mT for w in coefs]
+        network = self.network_.copy()  # `copy.copy` shares it
+        network.w = [move_to(w, network.backend).mT for w in coefs]
+        self.network_ = network
 
     @property
     def intercepts_(self) -> list[Array]:
@@ -202,8 +203,9 @@ class BasePerceptron(BaseLearner):
 
     @intercepts_.setter
     def intercepts_(self, intercepts: Sequence[Any]) -> None:
-        self.network_ = self.network_.copy()
-        self.network_.b = [move_to(b, self.network_.backend) for b in intercepts]
+        network = self.network_.copy()
+        network.b = [move_to(b, network.backend) for b in intercepts]
+        self.network_ = network
 
     def _copy_home(self, arrays: Sequence[Array]) -> list[Array]:
         """Copy arrays of the network to where X lies: those of scikit-learn's estimators can be written to."""

@@ -88,7 +88,8 @@ class Graph:
 
     def number(self, value: float) -> Symbol:
         """Return the symbol of a number in the dtype of the graph; equal numbers are one constant."""
-        return self.constant(f"number_{value:.17g}", np.asarray(value, self.dtype))
+        name = f"number_{value:.17g}".translate(str.maketrans({".": "p", "-": "m", "+": None}))  # names are identifiers
+        return self.constant(name, np.asarray(value, self.dtype))
 
     def add(self, operator: str, inputs: Sequence[Symbol | float], n: int | None = None, **attributes: Any) -> Symbol:
         """Add a node, and return the symbol of its output; it is as wide as the widest input unless `n` is given."""

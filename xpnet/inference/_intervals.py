@@ -157,16 +157,19 @@ class Bars(NamedTuple):
         return open_source(data, name, self.value.reader.unscaled())
 
     def require_regression(self, what: str) -> None:
-        """Refuse a classification, and members of which only some have a Laplace approximation."""
+        """Refuse a classification; `what` needs a regression."""
         if self.value.model.task != "regression":
             raise ArgumentError(f"{what} needs a regression, and the task is {self.value.model.task!r}")
 
+    def require_alike(self, what: str) -> None:
+        """Refuse a classification, and members of which only some have a Laplace approximation."""
+        self.require_regression(what)
         if not self.has_laplace and any(value.laplace is not None for value in self.values):
             raise ArgumentError(f"{what} needs fit_laplace of all members, and some have changed since; call it again")
 
     def require(self, what: str) -> None:
         """Refuse a network without error bars; `what` needs them."""
-        self.require_regression(what)
+        self.require_alike(what)
         if not self.has_std and not self.levels and self.errors is None:
             raise ArgumentError(
                 f"{what} needs error bars, and this network has cost={self.value.model.cost.name!r}; call "
@@ -176,7 +179,7 @@ class Bars(NamedTuple):
 
     def require_std(self, what: str) -> None:
         """Refuse a network without standard deviations; `what` needs them."""
-        self.require_regression(what)
+        self.require_alike(what)
         if not self.levels and (self.has_std or self.errors is not None):
             return
         model = self.value.model

@@ -322,7 +322,7 @@ def remember(callback: Callback) -> dict[str, Any]:
 def _describe_place(path: str, trainings: Sequence[Training]) -> str:
     """Say where the trainings of networks resume: the epoch of the one that is furthest behind."""
     epochs = trainings[0].epochs
-    epoch = min((now.position.epoch for now in trainings if not now.stopped), default=epochs + 1)
+    epoch = min((now.position.epoch for now in trainings if not (now.stopped or now.error)), default=epochs + 1)
     if epoch > epochs:
         return f"The training in {path} has ended already"
     return f"Resuming the training in {path}: epoch {epoch} of {epochs}"

@@ -191,7 +191,7 @@ class Course:
         """Move the training past a chunk, whose steps have been taken; end it with an error if they have diverged."""
         training, steps = self.training, len(chunk.index)
         if result is None:
-            training.move(error=explain_divergence(self.job, training, chunk.lr), stopped=True)
+            training.move(error=explain_divergence(self.job, training, chunk.lr))
             return
         changes, cost, weight, training.history.engine = result
         value = training.value._replace(**{**self.after_steps, **changes})

@@ -65,7 +65,9 @@ class Progress:
         self.bar.set_description(f"Epoch {epoch}/{self.epochs}{networks}")
 
     def _find_active(self) -> list[Training]:
-        return [training for training in self.trainings if not (training.stopped or training.completed)]
+        return [
+            training for training in self.trainings if not (training.stopped or training.completed or training.error)
+        ]
 
 
 def describe_epoch(row: Mapping[str, Any]) -> str:

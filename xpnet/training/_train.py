@@ -7,7 +7,7 @@ from functools import cache, partial
 from itertools import chain
 from typing import Any
 
-from xpnet._checks import show
+from xpnet._checks import printable, show, truncate
 from xpnet._identity import is_same
 from xpnet.backends import AUTO, limit_step_threads
 from xpnet.core.model import Model
@@ -62,8 +62,8 @@ class Stream(Iterator[Values]):
     @property
     def errors(self) -> dict[int, DivergenceError]:
         """The error of each network that has diverged, by its number; its last value is the one before."""
-        errors = {k: training.error for k, training in enumerate(self._trainings)}
-        return {k: DivergenceError(error) for k, error in errors.items() if error}
+        errors = {k: training.error for k, training in enumerate(self._trainings)}  # perhaps from a file
+        return {k: DivergenceError(printable(truncate(error))) for k, error in errors.items() if error}
 
     @property
     def moments(self) -> list[Moment]:
@@ -364,6 +364,7 @@ def finish_jobs(jobs: Sequence[Job]) -> tuple[list[Job], list[Training]]:
     """Add evaluations to the callbacks of jobs, whose data are scaled, and make the trainings that callbacks see."""
     takes_all = needs_all_examples(jobs[0].plan.optimizer)
     finished, trainings = list[Job](), list[Training]()
+    furthest = max((job.start.epoch, job.start.steps) for job in jobs)
     for job in map(divide_epoch, jobs) if takes_all else jobs:
         train, validation, test = job.data.train, job.data.validation, job.data.test
         evaluations = make_evaluations(job.plan, train if job.plan.training_metrics else None, validation, test)
@@ -372,6 +373,8 @@ def finish_jobs(jobs: Sequence[Job]) -> tuple[list[Job], list[Training]]:
         steps = train.steps(plan.sampling, batch_size)
         check_schedule(plan.lr, plan.epochs, steps)
         start, has_begun = job.start, job.start.has_begun
+        if (start.epoch, start.steps) == furthest:  # it diverged, and no other has gone on: it tries again
+            start = start._replace(error="")
         value = with_optimizer(start.value, plan.optimizer, has_begun)
         value = value._replace(history=History(start.value.history.rows if has_begun else ()))
         order = start.order if has_begun else plan.sampling.order
