@@ -196,7 +196,7 @@ def write_pets(n=90):
 
 @needs_tables
 @pytest.mark.needs("onnx", "onnxruntime")
-@pytest.mark.parametrize("seed", [0, 2, 8, 10])  # the last two without some targets
+@pytest.mark.parametrize("seed", [0, 2, 8, 10, 13])  # two without some targets, and the last with intervals
 def test_all_commands_on_a_random_table(seed):
     """Beside Python: what is predicted, its intervals, novelty and scores, its export and its page."""
     failure = programs.run(programs.Program("doors", seed, (("shell", seed),)), "numpy")

@@ -193,9 +193,14 @@ def test_a_wrong_target_is_named(kind):
 
 
 def test_groups_are_left_out_together():
-    """Whatever they are called, and without those whose rows have no weight."""
-    group, rng = np.repeat(np.arange(40), 15), np.random.default_rng(0)
-    x, y, model = rng.normal(size=(600, 3)), rng.normal(size=600), TableRegressor(**FEW)
+    """The rows of a group are alike, and groups differ: who knows one row of a group knows the others."""
+    group = np.repeat(np.arange(40), 15)
+    x = np.random.default_rng(0).normal(size=(40, 3))[group]
+    y = np.random.default_rng(1).normal(size=40)[group] + 0.1 * np.random.default_rng(2).normal(size=600)
+    some = {**SMALL, "max_epochs": 12}
+    model, naive = TableRegressor(**some).fit(x, y, groups=group), TableRegressor(**some).fit(x, y)
+    assert r2_score(y, model.oof_prediction_) < 0.3
+    assert r2_score(y, naive.oof_prediction_) > 0.8
     names, weight = np.array([f"group {k:02}" for k in group]), np.where(group < 3, 0.0, 1.0)
     numbered, named = (TableRegressor(**FEW).fit(x, y, weight, groups=groups) for groups in (group, names))
     rest = TableRegressor(**FEW).fit(x[45:], y[45:], groups=names[45:])

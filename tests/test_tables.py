@@ -134,6 +134,8 @@ def test_files_are_read_with_the_decimal_mark_of_training():
     assert y.y[:4].tolist() == [2469, 24690, 5000, 2000.5]
     _, classes, _ = read("x;y\n1,5;1,0\n2,5;2\n3,5;1\n4,5;2,00\n")
     assert (classes.labels, classes.y.tolist()) == (("1", "2"), [0, 1, 0, 1])
+    Path("new.csv").write_text("x;y\n1,5;1,0\n2,5;2\n")
+    assert read_table("new.csv", decimal=",").read_targets({"target": "y"}, ["1,0", "2"]).y.tolist() == [0, 1]
     notes = {"target": "y", **X.marks._asdict()}
     columns = from_plain(encoder.columns_)
     Path("new.csv").write_text("price;y\n12.345;24.690\n2.500;5.000\n")

@@ -117,9 +117,9 @@ def _predict(model: Network | Ensemble, net: Network, x: Any, level: float | Non
         return model.backend.to_numpy(values).reshape(len(x), -1)
 
     if net.task not in ("classification", "binary"):
-        parts: dict[str, Any] = {"prediction": model.predict(x)}
-        if net.value.model.cost.has_std:
-            parts["std"] = model.predict(x, return_std=True)[1]
+        has_std = net.value.model.cost.has_std
+        predicted = model.predict(x, return_std=True) if has_std else (model.predict(x),)
+        parts: dict[str, Any] = dict(zip(("prediction", "std"), predicted))
         if level is not None:
             parts["lower"], parts["upper"] = model.interval(x, level)
         return {

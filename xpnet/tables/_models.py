@@ -11,7 +11,7 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.validation import check_is_fitted
 
-from xpnet._checks import check_dict, check_lengths, count, list_names, warn, yes_or_no
+from xpnet._checks import check_dict, check_lengths, count, has_entries, list_names, warn, yes_or_no
 from xpnet._names import explain_arguments
 from xpnet.backends import backend_of
 from xpnet.core.arrays import Array
@@ -595,7 +595,7 @@ class TableRegressor(RegressorMixin, BaseTableModel):
 
 def find_folds(folds: Sequence[Any], members: int, rows: np.ndarray, n: int) -> list[np.ndarray]:
     """Find the folds of the user, numbers of the n rows of X, among the rows that have a weight."""
-    if len(folds) == members and not any(getattr(fold, "__len__", lambda: 1)() for fold in folds):
+    if len(folds) == members and all(has_entries(fold) and len(fold) == 0 for fold in folds):
         return [np.array([], np.int32)] * members
     parts = parse_rows("folds", folds, members, n, "X")
     found = [np.flatnonzero(np.isin(rows, part)).astype(np.int32) for part in parts]

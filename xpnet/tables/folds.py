@@ -176,7 +176,7 @@ def hold_out(
     if last and groups is not None:
         raise ArgumentError("last=True holds out the last rows, and groups= whole groups; give one of them")
     n_held_out = max(1, round(fraction * n)) if fraction else 0
-    if n_held_out == n:
+    if n_held_out >= n:
         raise ArgumentError(f"fraction={fraction:g} leaves none of the {n} rows to train on")
     if last or n_held_out == 0:
         return np.arange(n - n_held_out), np.arange(n - n_held_out, n)

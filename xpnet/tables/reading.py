@@ -248,7 +248,7 @@ class Table(NamedTuple):
     def _read_classes(self, cells: Cells, labels: Sequence[str] = ()) -> Targets:
         """Return classes: by these labels, or numbers in increasing order, and texts in alphabetical order."""
         series = self.frame[cells.column]
-        if self.decimal == ",":  # 1,0 is the class 1, as 1.0 is
+        if self.decimal == "," and not any("," in label for label in labels):  # 1,0 is the class 1, as 1.0 is
             series = series.str.replace(r"^(-?\d+),0*$", r"\1", regex=True)
         classes = open_column(series, self.name, cells.column, as_text=True)
         if not labels:

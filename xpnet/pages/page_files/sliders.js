@@ -9,7 +9,7 @@ fields.reduce((first, { terms, rows }) => (firsts.push(first), first + (terms ??
 const isNumber = (k) => "terms" in fields[k];
 const canBeMissing = (k) => isNumber(k) && fields[k].terms.some(({ kind }) => kind === "missing");
 
-// Functions of z, and their derivatives; xpnet/export/encoding.py says what the kinds are
+// Functions of z, and their derivatives; `ColumnTerm` in xpnet/tables/columns.py says what the kinds are
 const TERMS = {
   linear: {
     value: (z, low, high) => Math.min(Math.max(z, low), high),
