@@ -224,6 +224,10 @@ FUNCTIONS = {
     "operators": lambda x, xp: (2.0 - x) / (x + 1.0) + 3.0 / x - x**3 + 2.0**x + x**x * abs(0.5 - x) - (-x),
     "sorted": lambda x, xp: xp.sort(x * xp.asarray([1.0, -2.0, 0.5], dtype=x.dtype, device=x.device), axis=-1),
     "variance": lambda x, xp: xp.var(x * x, axis=0) + xp.var(x, axis=-1, keepdims=True),
+    "variance of what is not dual": lambda x, xp: (
+        x * xp.var(getattr(xp, "inner", xp).asarray([[1.0, 4.0]], dtype=x.dtype, device=x.device))
+    ),
+    "filled": lambda x, xp: x * xp.full_like(x, fill_value=2.0) + xp.ones_like(x),
     "where": lambda x, xp: xp.where((x > 0.5) & ~(x > 0.9), x * x, 3.0 * x),
     "comparisons": lambda x, xp: xp.where(((x < 0.4) ^ (x >= 0.8)) | (x == 0.5) | ((x <= 0.6) & (x != x)), x * x, -x),
     "equal elements": lambda x, xp: xp.max(xp.stack([x, x], axis=-1), axis=-1),

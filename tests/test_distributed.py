@@ -11,6 +11,7 @@ from helpers import NOT_INSTALLED
 import xpnet
 from xpnet import SGD, Adam, Network
 from xpnet.distributed import Distributed
+from xpnet.distributed._ranks import Ranks
 
 CASES = mpi.FOLDER / "on_ranks.py"
 with_mpi = pytest.mark.needs("mpi4py", "mpiexec")
@@ -84,6 +85,14 @@ def test_shards_in_one_process(place, dtype, optimizer, cost, given):
         np.testing.assert_allclose(own, expected, rtol=1e-5 if dtype == "float32" else 1e-12)
     np.testing.assert_allclose(nets[0].history["cost"], nets[1].history["cost"], rtol=1e-6)
     assert nets[0].engine.startswith("replay of recorded steps")
+
+
+@pytest.mark.parametrize(("shards", "m"), [(None, 10), (None, 3), (8, 60), (8, 3), (4, 1)])
+def test_each_row_is_in_one_part(shards, m):
+    parts = [Ranks(Distributed(Comm(rank, 4), shards)).find_own(m) for rank in range(4)]
+    assert sorted(np.concatenate([own.places[own.is_real] for own in parts])) == [*range(m)]
+    assert len({own.places.shape for own in parts}) == 1
+    assert all((own.places < m).all() for own in parts)
 
 
 def test_distributed_is_checked():

@@ -261,6 +261,7 @@ OUT_OF_RANGE = {
     Adam: [f"beta1=1.0 {FRACTION}; 0.9 is usual", f"beta2=-0.5 {FRACTION}; 0.999 is usual", f"epsilon=inf {ABOVE_0}"],
     AdamW: [f"weight_decay=-0.1 {AT_LEAST_0}"],
     partial(L1, SGD()): [f"strength=0.0 {ABOVE_0}; leave L1 out to turn it off"],
+    partial(Clip, norm=1.0): ["optimizer=1.0 is not an optimizer; give one, as in Clip(SGD(), 1.0)"],
     partial(Clip, SGD()): [f"norm=inf {ABOVE_0}; leave Clip out"],
     partial(MaxNorm, SGD()): [f"norm=[1] {ABOVE_0}; leave MaxNorm out"],
     partial(L1, strength=0.1): ["optimizer=1.0 is not an optimizer; give one, as in L1(SGD(), 1.0)"],
@@ -298,7 +299,7 @@ def test_numbers_out_of_range_are_refused(create, message):
     """Of optimizers, schedules, activations and costs."""
     name, value = message.partition(" ")[0].split("=")
     with pytest.raises(ArgumentError, match="^" + re.escape(message)):
-        create(**{name: eval(value, vars(math))})
+        create(**{name: eval(value, {**vars(math)})})
 
 
 @pytest.mark.parametrize(

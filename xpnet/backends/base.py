@@ -450,7 +450,7 @@ class NotRecordableError(Exception):
 class Eager(Backend):
     """An array library that computes at once and can write results into existing arrays.
 
-    To add one, implement these methods; its `loop_type` is `ReplayLoop`.
+    To add one, implement these methods; its `loop_type` is `ReplayLoop` or a class derived from it.
     """
 
     remark = "with the loop in Python"

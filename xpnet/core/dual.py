@@ -387,16 +387,19 @@ class DualNamespace:
             return lambda arrays, *args, **options: _apply(partial(_join, value, args), self, *arrays, **options)
 
         def call(*args: Any, **options: Any) -> Any:
-            parts = [_split(x, self) for x in args]
-            if name not in FLAT and any(tangent is not None for _, tangent in parts):
+            given = [*args, *options.values()]
+            operands = [x for each in given for x in (each if isinstance(each, (list, tuple)) else [each])]
+            if name not in FLAT and any(_split(x, self)[1] is not None for x in operands):
                 raise ArgumentError(f"xp.{name} has no derivative here")
-            result = value(*(x for x, _ in parts), **options)
+            constants = {key: _split(x, self)[0] for key, x in options.items()}
+            result = value(*(_split(x, self)[0] for x in args), **constants)
             return _constant(result, self) if hasattr(result, "shape") else result
 
         return call
 
-    def var(self, x: Dual, axis: Any = None, keepdims: bool = False) -> Dual:
+    def var(self, x: Any, axis: Any = None, keepdims: bool = False) -> Dual:
         """Compute the variance."""
+        x = _constant(x, self)
         distance = x - self.mean(x, axis=axis, keepdims=True)
         return self.mean(distance * distance, axis=axis, keepdims=keepdims)
 
