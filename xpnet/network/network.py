@@ -339,7 +339,8 @@ class Network:
     @property
     def w(self) -> tuple[Array, ...]:
         """Copies of the weights of each layer, (n_out, n_in); assignable as a whole."""
-        return tuple(w for w, _ in self.layers)
+        with self._value.scope():
+            return tuple(self.backend.copy_to_read(w) for w, _ in self.state.layers)
 
     @w.setter
     def w(self, weights: Sequence[Any]) -> None:
@@ -348,7 +349,8 @@ class Network:
     @property
     def b(self) -> tuple[Array, ...]:
         """Copies of the biases of each layer, (n_out,), as `w`; columns (n_out, 1) can be assigned too."""
-        return tuple(b for _, b in self.layers)
+        with self._value.scope():
+            return tuple(self.backend.copy_to_read(b[0, ...]) for _, b in self.state.layers)
 
     @b.setter
     def b(self, biases: Sequence[Any]) -> None:

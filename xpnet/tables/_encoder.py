@@ -248,7 +248,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     @property
     def columns_(self) -> list[dict[str, Any]]:
-        """What is done with each column, as plain values."""
+        """The rules of each column, as plain values."""
         return to_plain(get_columns(self))
 
     def __sklearn_is_fitted__(self) -> bool:

@@ -123,7 +123,7 @@ class Training:
 
     @property
     def error(self) -> str:
-        """What went wrong, if steps that gave numbers that are not finite have ended the training."""
+        """The message of the error if the training has diverged, else an empty text."""
         return self.position.error
 
     @property
