@@ -381,9 +381,8 @@ def find_shift(logits: np.ndarray, y: np.ndarray) -> np.ndarray:
     >>> softmax.value(z + find_shift(z, y), np)[0].round(2)
     array([0.75, 0.25])
     """
-    from scipy.optimize import (
-        minimize,  # comes with scikit-learn; the command reads the constants of this module without
-    )
+    # SciPy comes with scikit-learn, without which the command reads the constants of this module
+    from scipy.optimize import minimize
 
     logits = logits - logits.mean(axis=1, keepdims=True)
     usual = np.r_[1.0, np.zeros(logits.shape[1])]  # the slope, and the bias of each class
