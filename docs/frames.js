@@ -20,6 +20,7 @@ addEventListener("message", ({ source, data }) => {
 });
 
 if (liveFrames().length) {
+  tellFrames(); // those that were loaded before this script
   new MutationObserver(tellFrames).observe(document.body, { attributeFilter: ["data-theme"] });
   for (const event of ["scroll", "resize"]) addEventListener(event, tellFrames, { passive: true });
 }

@@ -93,9 +93,13 @@ LOOK = r"""async () => {
         return `<${tag.join(" ")}>` + (text ? ` "${text.length > 40 ? text.slice(0, 40) + "…" : text}"` : "");
     };
     const fail = (text, element) => failures.push(`${text}: ${describe(element)}`);
-    // A drawing follows the width of its window, and the height of a frame that of its page, some frames later
+    // A drawing follows the width of its window, and the height of a frame that of its page, some frames later; on a
+    // busy machine a message between two pages may need longer than these
     const settle = async (isSettled) => {
-        for (let k = 0; k < 20 && !isSettled(); k++) await new Promise(requestAnimationFrame);
+        const end = performance.now() + 2000;
+        for (let k = 0; (k < 20 || performance.now() < end) && !isSettled(); k++) {
+            await new Promise(requestAnimationFrame);
+        }
     };
 
     for (const picture of document.querySelectorAll("img, svg, canvas")) {

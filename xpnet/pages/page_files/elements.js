@@ -17,10 +17,15 @@ function make(tag, properties = {}, ...children) {
 // high it is, so that nothing has to scroll in the frame. The other page may answer with a theme: light, dark or auto.
 if (location.hash === "#compact") {
   document.documentElement.classList.add("compact");
-  const tellHeight = () => parent.postMessage({ height: Math.ceil(document.body.getBoundingClientRect().height) }, "*");
+  const tellHeight = () => {
+    const height = Math.ceil(document.body.getBoundingClientRect().height);
+    if (height !== innerHeight) parent.postMessage({ height }, "*");
+  };
   new ResizeObserver(tellHeight).observe(document.body);
   addEventListener("message", ({ source, data }) => {
-    if (source === parent && data.theme) document.documentElement.dataset.theme = data.theme;
+    if (source !== parent || !data.theme) return;
+    document.documentElement.dataset.theme = data.theme;
+    tellHeight(); // again, as the other page may have begun to listen after the first time
   });
 }
 
