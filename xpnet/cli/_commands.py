@@ -21,7 +21,7 @@ from xpnet.files import is_ensemble, read_file, write_file
 from xpnet.network.ensemble import Ensemble
 from xpnet.network.network import Network
 from xpnet.pages import choose_picture
-from xpnet.tables.columns import CategoryColumn, Encoded
+from xpnet.tables.columns import Encoded, find_texts, group_parts
 from xpnet.tables.encoding import find_columns, find_labels
 from xpnet.tables.reading import Table, is_table, read_table
 from xpnet.tables.scores import score
@@ -44,8 +44,7 @@ def _read_new_table(name: str, net: Network, others: Sequence[str] = ()) -> Tabl
         raise ArgumentError(
             f"{name} is a table, and the network was not trained on one by xpnet train; give its inputs as a .npy array"
         )
-    texts = [column.name for column in columns if isinstance(column, CategoryColumn)]
-    return read_table(name, [*texts, *others], net.notes.get("decimal", ""))
+    return read_table(name, [*find_texts(columns), *others], net.notes.get("decimal", ""))
 
 
 def _print_remarks(*remarks: str) -> None:
@@ -185,8 +184,8 @@ def _describe(model: Network | Ensemble, networks: list[Network]) -> Iterator[st
         yield f"Target: {notes.get('target')!r}, {f'classes {list_names(labels)}' if labels else 'a number'}"
     names = net.feature_names or ()
     yield f"Inputs: {net.sizes[0]:,}" + ("" if columns or not names else f", {list_names(names)}")
-    for column in columns:
-        yield f"  {column.name!r}  {column.describe()}"
+    for name, parts in group_parts(columns).items():
+        yield f"  {name!r}  {'; and '.join(part.describe() for part in parts)}"
     yield from dict.fromkeys(line for each in networks for line in each.provenance.describe())
 
 

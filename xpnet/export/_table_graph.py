@@ -25,10 +25,11 @@ def add_columns(graph: Graph, columns: Sequence[Column]) -> Symbol:
     """Add an input for each column, (batch, 1), and nodes that compute the inputs of a network, (batch, n_in).
 
     Numbers and dates are float64, NaN where they are missing, and dates are days since 1970; texts are strings, empty
-    where they are missing. All columns of numbers are computed together. The result is float64, and rounded where the
+    where they are missing. A column that holds both has an input for each, and other parts of a column share one. All
+    columns of numbers are computed together. The result is float64, and rounded where the
     encoder rounds it.
     """
-    symbols = [graph.input(_describe_input(column)) for column in columns]
+    symbols = _add_inputs(graph, columns)
     numbers: list[Symbol] = []
     medians, terms, lookups, n = [], [], {}, 0
     for column, symbol in zip(columns, symbols):
@@ -49,13 +50,20 @@ def add_columns(graph: Graph, columns: Sequence[Column]) -> Symbol:
     return x
 
 
-def _describe_input(column: Column) -> ValueInfo:
-    dtype, description = "float64", column.describe()
-    if isinstance(column, CategoryColumn):
-        dtype = "string"
-    elif isinstance(column, DateColumn):
-        description = replace(column, format="").describe()
-    return ValueInfo(column.name, dtype, (1,), description)
+def _add_inputs(graph: Graph, columns: Sequence[Column]) -> list[Symbol]:
+    """Add the inputs; return that of each column."""
+    inputs: dict[tuple[str, str], list[Column]] = {}
+    for column in columns:
+        dtype = "string" if isinstance(column, CategoryColumn) else "float64"
+        inputs.setdefault((column.name, dtype), []).append(column)
+    symbols = {}
+    for (name, dtype), parts in inputs.items():
+        described = (replace(part, format="") if isinstance(part, DateColumn) else part for part in parts)
+        description = "; and ".join(part.describe() for part in described)
+        is_second = dtype == "string" and (name, "float64") in inputs
+        symbol = graph.input(ValueInfo(f"{name} (text)" if is_second else name, dtype, (1,), description))
+        symbols |= dict.fromkeys(parts, symbol)
+    return [symbols[column] for column in columns]
 
 
 def _add_lookup(graph: Graph, column: CategoryColumn, texts: Symbol) -> Symbol:

@@ -317,6 +317,8 @@ def _choose_examples() -> list[dict[str, str]]:
 def describe_fields(columns: Sequence[Column], ranges: Sequence[Sequence[float]]) -> list[dict[str, Any]]:
     """Describe the columns of a table as fields to set: numbers with the terms that they become, and choices with rows.
 
+    A column that holds both has a field for each.
+
     Parameters
     ----------
     columns
@@ -330,12 +332,14 @@ def describe_fields(columns: Sequence[Column], ranges: Sequence[Sequence[float]]
     [{'name': 'sex', 'start': 1, 'options': ['f', 'm', 'another'], 'rows': [[-1.0], [1.0], [0.0]]}]
     """
     fields: list[dict[str, Any]] = []
+    numbers = {column.name for column in columns if isinstance(column, NumberColumn | DateColumn)}
     first = 0
     for column in columns:
         column_ranges = np.array(ranges[first : first + len(column.inputs)])
         first += len(column_ranges)
         if isinstance(column, CategoryColumn):
-            fields.append({"name": column.name, **_describe_choice(column, column_ranges.mean(axis=1))})
+            name = column.name if column.name not in numbers else f"{column.name} (text)"
+            fields.append({"name": name, **_describe_choice(column, column_ranges.mean(axis=1))})
         elif not isinstance(column, DroppedColumn):
             fields.append(_describe_number(column, column_ranges[0]))
     return fields

@@ -41,7 +41,7 @@ from xpnet.network.ensemble import Ensemble
 from xpnet.tables._cells import label
 from xpnet.tables._encoder import TableEncoder, check_table, encode_table, get_columns
 from xpnet.tables._outliers import warn_of_wrong_targets
-from xpnet.tables.columns import BINS, Encoded, name_inputs
+from xpnet.tables.columns import BINS, Encoded, group_parts, name_inputs
 from xpnet.tables.folds import make_folds, number_groups, predict_out_of_fold
 from xpnet.tables.reading import Features, Targets
 from xpnet.tables.recipe import (
@@ -187,7 +187,7 @@ class BaseTableModel(TableParameters, BaseModel):
             ensemble[0].value.model.cost.require_point("the scores")
         metrics = parse_metrics("metrics", recipe.training.get("metrics", ()), ensemble[0].value.model)
         if self.bins and "standardize" not in recipe.network:
-            sizes = [len(column.inputs) for column in columns if column.inputs]
+            sizes = [*filter(None, (len(name_inputs(parts)) for parts in group_parts(columns).values()))]
             scaling = choose_scaling(examples, recipe, folds, sizes, threads, **place)
             give_scaling(ensemble, scaling)
         name = y.column if isinstance(y, Targets) else getattr(y, "name", None)

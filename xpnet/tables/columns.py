@@ -1,5 +1,8 @@
 """Columns: how each column of a table becomes inputs of a network. Learnt from training rows, kept as plain values.
 
+A column of a table may become several parts, a `Column` each, which have its name, follow each other and read the same
+cells, each in its own way.
+
 Numbers and dates keep their scale, or are scaled and encoded in bins, with the median in place of missing values and an
 input that marks those. Texts become one-hot: an input for each value, and one for all rare and unknown ones. The
 categories are chosen as by scikit-learn's `OneHotEncoder` and the medians as by its `SimpleImputer`, so tables need
@@ -47,7 +50,9 @@ __all__ = [
     "NumberColumn",
     "choose_input_dtype",
     "encode_columns",
+    "find_texts",
     "from_plain",
+    "group_parts",
     "learn_columns",
     "name_inputs",
     "open_columns",
@@ -393,8 +398,30 @@ class DroppedColumn:
         return f"left out: {self.reason}"
 
 
+# A column of a table, or a part of it
 Column = NumberColumn | DateColumn | CategoryColumn | DroppedColumn
 COLUMN_KINDS: dict[str, Any] = {kind.kind: kind for kind in (NumberColumn, DateColumn, CategoryColumn, DroppedColumn)}
+
+
+def group_parts(columns: Iterable[Column]) -> dict[str, tuple[Column, ...]]:
+    """Group the parts of each column of a table, by its name.
+
+    Examples
+    --------
+    >>> age = NumberColumn("age", 40.0, missing=True), CategoryColumn("age", ("84+",), missing=True, rare=True)
+    >>> {name: len(parts) for name, parts in group_parts([*age, DroppedColumn("id", "always 1")]).items()}
+    {'age': 2, 'id': 1}
+    """
+    groups: dict[str, tuple[Column, ...]] = {}
+    for column in columns:
+        groups[column.name] = (*groups.get(column.name, ()), column)
+    return groups
+
+
+def find_texts(columns: Iterable[Column]) -> list[str]:
+    """Find the columns of a table all of whose parts read texts."""
+    groups = group_parts(column for column in columns if column.inputs).items()
+    return [name for name, parts in groups if all(isinstance(part, CategoryColumn) for part in parts)]
 
 
 def open_columns(frame: Any, table: str, categories: Collection[str] = ()) -> dict[str, Cells]:
@@ -479,9 +506,10 @@ def encode_columns(learnt: Iterable[Column], columns: Mapping[str, Cells], decim
     marks = Marks(decimal or find_decimal(columns[name] for name in unmarked))
     n = columns[used[0].name].n_rows
     x = np.empty((n, sum(len(column.inputs) for column in used)), choose_input_dtype(used))
-    first, unseen = 0, {}
+    first, unseen = 0, {column.name: np.zeros(n, bool) for column in used}
     for column in used:
-        block, unseen[column.name] = column.encode(columns[column.name], marks)
+        block, new = column.encode(columns[column.name], marks)
+        unseen[column.name] |= new
         x[:, first : first + block.shape[1]] = block
         first += block.shape[1]
     return Encoded(x, unseen)
@@ -496,14 +524,13 @@ def choose_input_dtype(columns: Iterable[Column]) -> str:
 def read_frame(learnt: Iterable[Column], frame: Any, table: str) -> dict[str, Cells]:
     """Read the cells that inputs are made of from a pandas DataFrame, by their names."""
     used = [column for column in learnt if column.inputs]
-    present = [*frame.columns]
-    if lacking := [column.name for column in used if column.name not in {*present}]:
+    names, present = [*group_parts(used)], [*frame.columns]
+    if lacking := [name for name in names if name not in {*present}]:
         raise ArgumentError(
             f"{table} lacks columns that the network was trained on: {list_names(lacking)}; it has the columns "
             f"{list_names(present)}"
         )
-    texts = [column.name for column in used if isinstance(column, CategoryColumn)]
-    return open_columns(frame[[column.name for column in used]], table, texts)
+    return open_columns(frame[names], table, find_texts(used))
 
 
 def name_inputs(columns: Iterable[Column]) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ from xpnet.tables._cells import (
     open_column,
     read_numbers,
 )
-from xpnet.tables.columns import Column, DroppedColumn, Encoded, encode_columns, open_columns, read_frame
+from xpnet.tables.columns import Column, DroppedColumn, Encoded, encode_columns, group_parts, open_columns, read_frame
 
 __all__ = ["FILE_KINDS", "Features", "Table", "Targets", "describe_columns", "is_table", "read_table"]
 
@@ -291,14 +291,14 @@ def _has_classes(cells: Cells, task: str | None, marks: Marks) -> bool:
 
 
 def describe_columns(columns: Sequence[Column]) -> str:
-    """Count the columns of each kind.
+    """Count the columns of each kind, whose parts may be of several.
 
     Examples
     --------
     >>> describe_columns([DroppedColumn("id", "always 1")])
     'left out (1)'
     """
-    kinds = Counter(column.kind for column in columns)
+    kinds = Counter(" and ".join(dict.fromkeys(part.kind for part in parts)) for parts in group_parts(columns).values())
     return ", ".join(f"{kind} ({n:,})" for kind, n in kinds.items())
 
 
