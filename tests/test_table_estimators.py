@@ -515,25 +515,38 @@ def test_wrong_targets_are_refused(kind, y, message):
         kind(**FEW).fit(pets(), y() if callable(y) else y)
 
 
+def test_columns_have_any_order_and_others_are_ignored():
+    table = pets().assign(always=1)
+    model, few = TableRegressor(**FEW).fit(table, HEIGHT), pets(20)  # which lacks a column that fit left out
+    kinds = TableClassifier(**FEW).fit(table.drop(columns="kind"), KINDS)
+    others = few[few.columns[::-1]].assign(height=HEIGHT[:20])
+    for result in (
+        *(model.predict, model.interval, model.novelty, model.encoder_.transform, kinds.predict, kinds.predict_proba),
+        *(lambda X: model.score(X, HEIGHT[:20]), lambda X: model.describe_scores(X, HEIGHT[:20])),
+        TableEncoder.from_network(model.ensemble_).transform,
+    ):
+        np.testing.assert_array_equal(result(others), result(few))
+    for unnamed in (table.to_numpy(object), table.set_axis(range(6), axis=1)):  # in the order of fit
+        with pytest.warns(UserWarning, match="X does not have valid feature names, but TableEncoder was fitted with"):
+            predicted = model.predict(unnamed)
+        np.testing.assert_array_equal(predicted, model.predict(table))
+
+
 def test_tables_that_do_not_fit():
     model = TableRegressor(**FEW)
     for kind in (TableClassifier, TableRegressor):
         with pytest.raises(NotFittedError, match=f"This {kind.__name__} instance is not fitted yet"):
             kind().predict(pets())
     model.fit(pets(), HEIGHT)
-    with pytest.raises(ValueError, match="The feature names should match those that were passed during fit"):
+    with pytest.raises(ValueError, match="X lacks columns that the network was trained on: 'kind'; it has the columns"):
         model.predict(pets().drop(columns="kind"))
+    with pytest.raises(ValueError, match=r"X lacks .*: 'kind', 'home'; it has .*; rename 'KINDS' if that is 'kind'$"):
+        model.predict(pets().rename(columns={"kind": "KINDS", "home": "where"}))
     with (
         pytest.warns(UserWarning, match="X does not have valid feature names"),
         pytest.raises(ValueError, match=r"X has 3 features, but .* is expecting 5 features as input"),
     ):
         model.predict(NUMBERS)
-    unnamed = pets().to_numpy(object)
-    with (
-        pytest.warns(UserWarning, match="X does not have valid feature names"),
-        pytest.raises(ValueError, match=r"X lacks .*; it has the columns 'x0', "),
-    ):
-        model.predict(unnamed)
     for row_or_column in (pets()["born"], pets().iloc[0], InPandas(pets()["kind"])):
         with pytest.raises(ValueError, match=r"X is a Series of \d+ values, and must be a table; give X.to_frame\(\)"):
             model.fit(row_or_column, HEIGHT)

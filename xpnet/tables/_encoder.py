@@ -158,8 +158,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : DataFrame or array of shape (n_samples, n_features)
-            The table. It must have the columns of the one in `fit`, in the same order; the encoder of a network takes
-            them by their names.
+            The table. Its columns are found by their names, in any order; others than those in `fit` are ignored. An
+            array must have the columns of `fit` in their order.
 
         Returns
         -------
@@ -174,8 +174,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         Raises
         ------
         ArgumentError
-            If a column does not hold what it held in `fit`, such as texts in place of numbers, or numbers written in
-            another way.
+            If a column that inputs are made of is lacking, or does not hold what it held in `fit`, such as texts in
+            place of numbers, or numbers written in another way.
         """
         return encode_table(self, X).x
 
@@ -289,7 +289,8 @@ def check_table(estimator: Any, X: Any, *, reset: bool) -> Any:
     X
         The table.
     reset
-        Whether number and names of the features are set, rather than compared.
+        Whether number and names of the features are set; otherwise, those of an array are compared, and it gets the
+        names of `fit`.
     """
     try:
         import pandas
@@ -314,13 +315,18 @@ def check_table(estimator: Any, X: Any, *, reset: bool) -> Any:
             import pyarrow
 
             X = pyarrow.table(X).to_pandas()
+    names = None if reset else getattr(estimator, "feature_names_in_", None)
     if is_frame := isinstance(X, pandas.DataFrame):
         _name_columns(X)  # or scikit-learn would compare names that occur twice
+        if names is not None and all(isinstance(name, str) for name in X.columns):
+            return _check_rows(X, reset)  # its columns are found by their names
     if reset or hasattr(estimator, "n_features_in_"):
         how: dict[str, Any] = {"dtype": None, "ensure_all_finite": "allow-nan"}
         options: dict[str, Any] = {"skip_check_array": True} if is_frame else how
         validated: Any = validate_data(estimator, X=X, reset=reset, **options)  # type: ignore[arg-type]
         X = X if is_frame else validated
+    if names is not None:  # of which scikit-learn has warned
+        X = pandas.DataFrame(X).set_axis(names, axis=1)
     return _check_rows(X, reset)
 
 

@@ -22,6 +22,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from xpnet._checks import list_names, truncate
+from xpnet._names import find_nearest
 from xpnet.errors import ArgumentError
 from xpnet.tables._cells import (
     Cells,
@@ -526,9 +527,12 @@ def read_frame(learnt: Iterable[Column], frame: Any, table: str) -> dict[str, Ce
     used = [column for column in learnt if column.inputs]
     names, present = [*group_parts(used)], [*frame.columns]
     if lacking := [name for name in names if name not in {*present}]:
+        others = {name.lower(): name for name in present if name not in names}
+        near = others.get(find_nearest(lacking[0], others) or "")
+        remedy = f"; rename {near!r} if that is {lacking[0]!r}" if near else ""
         raise ArgumentError(
             f"{table} lacks columns that the network was trained on: {list_names(lacking)}; it has the columns "
-            f"{list_names(present)}"
+            f"{list_names(present)}{remedy}"
         )
     return open_columns(frame[names], table, find_texts(used))
 
