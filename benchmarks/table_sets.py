@@ -125,7 +125,6 @@ PUT_ASIDE = {
     "mileage": Table("openintro", "epa2021", "comb_mpg", without=("city_mpg", "hwy_mpg")),  # whose mean it is
     "force": Table("openintro", "mn_police_use_of_force", "force_type", CLASSIFICATION, ("force_type_action",)),
     "aggression": Table("lme4", "VerbAgg", "r2", CLASSIFICATION, ("resp",)),  # of which it is a summary
-    "storms": Table("dplyr", "storms", "status", CLASSIFICATION, ("category",)),  # known with the status
     # long texts
     "breaches": Table("Ecdat", "breaches", "Individuals_Affected", log=True),
     "birds": classes("openintro", "birds", "phase_of_flt"),
