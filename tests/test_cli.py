@@ -240,7 +240,11 @@ def test_the_command_is_the_estimator(capsys, folder):
     out = run(capsys, "info", "net")
     assert out[:2] == [f"net: {saved}", "Trained on pets.csv"]
     assert "Target: 'kind', classes 'cat', 'dog', 'eel'" in out
-    assert any(line.startswith("  'length'  number, in 2 bins; missing values become ") for line in out)
+    importances = saved[0].notes["importances"]
+    start = "  {:.3f} ± {:.3f}  'length'  number, in 2 bins; missing values become ".format(*importances["length"])
+    assert any(line.startswith(start) for line in out)
+    first = max(importances, key=lambda name: importances[name][0])
+    assert f"  {first!r}  " in out[out.index("Columns, by importance (± standard deviation over the networks):") + 1]
     run(capsys, "train", "pets.csv", "--target", "weight", "--optimizer", "lm", "--hidden", 2, "--dtype", "float64")
 
 

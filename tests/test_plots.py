@@ -102,6 +102,12 @@ def draw_weights():
     return plots.weights(net, shape=(3, 4))
 
 
+def draw_importances():
+    net = Network([2, 1])
+    net.notes = {"importances": {f"x{k}": [0.05 + 0.1 * (k % 3), 0.02 * k] for k in range(6)}}
+    return plots.importances(net, 5)
+
+
 DRAW = {
     "history": lambda: plots.history(history(1.0, training_accuracy=accuracy)),
     "compare": lambda: plots.compare({str(rate): history(rate) for rate in (1.0, 2.0, 3.0)}),
@@ -111,6 +117,7 @@ DRAW = {
     "decision_boundary": lambda: plots.decision_boundary(three_classes(), *points(), resolution=50),
     "error_bars": lambda: plots.error_bars(gaussian(), *CURVE),
     "calibration": lambda: plots.calibration(gaussian(), noisy()),
+    "importances": draw_importances,
 }
 
 
@@ -417,6 +424,7 @@ H = History([{"epoch": 1, "cost": 0.5}])
         (lambda: plots.error_bars(NET, *CURVE), "error_bars", "a regression with 1 input and 1 target"),
         (lambda: plots.error_bars(REGRESSION, *CURVE), "error_bars", 'a network with cost="gaussian"'),
         (lambda: plots.error_bars(gaussian(), *CURVE, sigmas=0), "sigmas=0", "2 is common"),
+        (lambda: plots.importances(NET), "importances", "fit one whose members leave out rows"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(draw, argument, remedy):

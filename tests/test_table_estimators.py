@@ -171,6 +171,52 @@ def test_error_bars_grow_with_the_noise():
         model.predict(x, return_std=2)
 
 
+# Explanations
+
+
+def three_columns(n=400):
+    """A table whose target depends on a number and on a text, and a number that says nothing."""
+    import pandas
+
+    rng = np.random.default_rng(0)
+    X = pandas.DataFrame({"kind": rng.choice(["cat", "dog"], n), "noise": rng.uniform(-1, 1, n), "always": 1})
+    X["slope"] = rng.uniform(-1, 1, n)
+    return X, 3 * X["slope"] + 0.5 * (X["kind"] == "dog") + 0.1 * rng.standard_normal(n)
+
+
+def test_importances_are_those_of_scikit_learn_and_stay_with_the_ensemble(tmp_path):
+    """Shuffling adds twice the variance of what depends on a column: 2 · 3 for the slope, 2 · 0.0625 for the kind."""
+    from sklearn.feature_selection import SelectFromModel
+    from sklearn.inspection import permutation_importance
+
+    X, y = three_columns()
+    model = TableRegressor(**SMALL).fit(X[:300], y[:300])
+    importances, std = model.feature_importances_, model.feature_importances_std_
+    np.testing.assert_allclose(importances, [0.02, 0, 0, 0.98], atol=0.01)
+    assert importances.sum() == pytest.approx(1)
+    assert importances[2] == std[2] == 0
+    assert (std[[0, 1, 3]] > 0).all()
+    assert std.max() < 0.25
+    expected = permutation_importance(model, X[300:], y[300:], random_state=0).importances_mean
+    np.testing.assert_allclose(importances, expected / expected.sum(), atol=0.015)
+    assert SelectFromModel(model, prefit=True, threshold=0.5).get_support().tolist() == [False] * 3 + [True]
+    model.ensemble_.save(tmp_path / "net")
+    ensemble = Ensemble.load(tmp_path / "net")
+    ensemble.calibrate((model.encoder_.transform(X), y))
+    expected = {name: [importances[k], std[k]] for k, name in ((0, "kind"), (1, "noise"), (3, "slope"))}
+    assert ensemble[1].notes["importances"] == expected
+
+
+def test_importances_of_classes_and_without_rows_left_out():
+    X, y = three_columns()
+    few = {**SMALL, "members": 2}
+    classifier = TableClassifier(**few).fit(X.to_numpy(), y > 0)
+    assert classifier.feature_importances_[3] > 0.9
+    whole = TableRegressor(**{**few, "max_epochs": 1}, network={"standardize": False})
+    assert whole.fit(X, y).feature_importances_.shape == (4,)
+    assert not hasattr(whole.fit(X, y, folds=[[], []]), "feature_importances_")
+
+
 @pytest.mark.parametrize("kind", ["array", "labels", "columns"])
 def test_a_wrong_target_is_named(kind):
     """By its row and column; that intervals hold for the other rows is tried on random tables."""

@@ -22,7 +22,7 @@ from xpnet.network.ensemble import Ensemble
 from xpnet.network.network import Network
 from xpnet.pages import choose_picture
 from xpnet.tables.columns import Encoded, find_texts, group_parts
-from xpnet.tables.encoding import find_columns, find_labels
+from xpnet.tables.encoding import find_columns, find_importances, find_labels
 from xpnet.tables.reading import Table, is_table, read_table
 from xpnet.tables.scores import score
 from xpnet.training import parse_metrics
@@ -184,8 +184,12 @@ def _describe(model: Network | Ensemble, networks: list[Network]) -> Iterator[st
         yield f"Target: {notes.get('target')!r}, {f'classes {list_names(labels)}' if labels else 'a number'}"
     names = net.feature_names or ()
     yield f"Inputs: {net.sizes[0]:,}" + ("" if columns or not names else f", {list_names(names)}")
-    for name, parts in group_parts(columns).items():
-        yield f"  {name!r}  {'; and '.join(part.describe() for part in parts)}"
+    groups, importances = group_parts(columns), find_importances(net)
+    if importances:
+        yield "Columns, by importance (± standard deviation over the networks):"
+    for name in sorted(groups, key=lambda name: -importances.get(name, (0, 0))[0]):
+        importance = "{:.3f} ± {:.3f}  ".format(*importances[name]) if name in importances else ""
+        yield f"  {importance}{name!r}  {'; and '.join(part.describe() for part in groups[name])}"
     yield from dict.fromkeys(line for each in networks for line in each.provenance.describe())
 
 

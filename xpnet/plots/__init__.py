@@ -24,6 +24,7 @@ from xpnet.plots._classes import decision_boundary, mistakes
 from xpnet.plots._layers import activations, weights
 from xpnet.plots._regressions import error_bars
 from xpnet.plots._style import curve_style  # noqa: F401
+from xpnet.plots._tables import importances
 from xpnet.plots._trainings import compare, history
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "decision_boundary",
     "error_bars",
     "history",
+    "importances",
     "mistakes",
     "weights",
 ]

@@ -40,8 +40,10 @@ from xpnet.inference import LEAST_ROWS
 from xpnet.network.ensemble import Ensemble
 from xpnet.tables._cells import label
 from xpnet.tables._encoder import TableEncoder, check_table, encode_table, get_columns
+from xpnet.tables._explain import measure_importances
 from xpnet.tables._outliers import warn_of_wrong_targets
 from xpnet.tables.columns import BINS, Encoded, group_parts, name_inputs
+from xpnet.tables.encoding import find_importances
 from xpnet.tables.folds import make_folds, number_groups, predict_out_of_fold
 from xpnet.tables.reading import Features, Targets
 from xpnet.tables.recipe import (
@@ -186,9 +188,9 @@ class BaseTableModel(TableParameters, BaseModel):
         if labels is None:
             ensemble[0].value.model.cost.require_point("the scores")
         metrics = parse_metrics("metrics", recipe.training.get("metrics", ()), ensemble[0].value.model)
+        sizes = {name: n_in for name, parts in group_parts(columns).items() if (n_in := len(name_inputs(parts)))}
         if self.bins and "standardize" not in recipe.network:
-            sizes = [*filter(None, (len(name_inputs(parts)) for parts in group_parts(columns).values()))]
-            scaling = choose_scaling(examples, recipe, folds, sizes, threads, **place)
+            scaling = choose_scaling(examples, recipe, folds, [*sizes.values()], threads, **place)
             give_scaling(ensemble, scaling)
         name = y.column if isinstance(y, Targets) else getattr(y, "name", None)
         notes = {
@@ -210,6 +212,9 @@ class BaseTableModel(TableParameters, BaseModel):
         stand_in.encoder_, stand_in.ensemble_, stand_in._scores = encoder, ensemble, None
         if leaves_out_rows(folds):
             stand_in._scores = score_predictions(ensemble, targets, predicted, metrics, class_weight)
+            importances = measure_importances(ensemble, examples, folds, sizes)
+            for network in ensemble:
+                network.notes = {**notes, "importances": importances}
         out_of_fold = np.full((n, predicted.shape[1]), np.nan, predicted.dtype)
         out_of_fold[rows] = predicted
         stand_in._labels, stand_in._class_weight = labels, class_weight
@@ -270,6 +275,25 @@ class BaseTableModel(TableParameters, BaseModel):
         """Number of epochs of the member that was trained longest."""
         check_is_fitted(self)
         return max(map(len, self.ensemble_.histories))
+
+    @property
+    def feature_importances_(self) -> np.ndarray:
+        """Permutation importance of each column, (n_features_in_,)."""
+        return self._importances[:, 0]
+
+    @property
+    def feature_importances_std_(self) -> np.ndarray:
+        """Standard deviation of the importance over the members, (n_features_in_,)."""
+        return self._importances[:, 1]
+
+    @property
+    def _importances(self) -> np.ndarray:
+        check_is_fitted(self)
+        importances = find_importances(self.ensemble_[0])
+        if not importances:
+            raise AttributeError("importances are measured on rows that members leave out, and fit had folds of none")
+        names = [*group_parts(get_columns(self.encoder_))][: self.n_features_in_]
+        return np.array([importances.get(name, (0.0, 0.0)) for name in names])
 
     def novelty(self, X: Any) -> Array:
         """Compute how unlike the rows of `fit` each row is, from 0 to 1: see `xpnet.Ensemble.novelty`.
@@ -410,6 +434,12 @@ class TableClassifier(ClassifierMixin, BaseTableModel):
     oof_proba_ : ndarray of shape (n_samples, n_classes)
         Out-of-fold probabilities: each row of the X of `fit`, predicted by the members that left it out. NaN for rows
         of weight 0, and with fewer than 4 members for those that all of them learned from.
+    feature_importances_ : ndarray of shape (n_features_in_,)
+        Permutation importance of each column: how much the cost of the rows that a member left out rises when the
+        column is shuffled among them, in the mean over the members. They sum to 1; that of a column that is left out
+        is 0. Without rows left out, there are no importances.
+    feature_importances_std_ : ndarray of shape (n_features_in_,)
+        Standard deviation of the importance over the members, in the same unit.
     n_features_in_ : int
         Number of columns of the table.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -518,7 +548,7 @@ class TableRegressor(RegressorMixin, BaseTableModel):
     oof_prediction_ : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         Out-of-fold predictions: each row of the X of `fit`, predicted by the members that left it out. NaN for rows of
         weight 0, and with fewer than 4 members for those that all of them learned from.
-    encoder_, ensemble_, n_features_in_, feature_names_in_, n_iter_
+    encoder_, ensemble_, feature_importances_, feature_importances_std_, n_features_in_, feature_names_in_, n_iter_
         As in `TableClassifier`.
 
     Examples

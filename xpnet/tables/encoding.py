@@ -9,7 +9,7 @@ from xpnet.errors import ArgumentError
 from xpnet.network.network import Network
 from xpnet.tables.columns import Column, from_plain, name_inputs
 
-__all__ = ["choose_columns", "find_columns", "find_labels"]
+__all__ = ["choose_columns", "find_columns", "find_importances", "find_labels"]
 
 
 def find_columns(net: Network) -> tuple[Column, ...]:
@@ -65,3 +65,11 @@ def find_labels(net: Network) -> list[str] | None:
     labels: Any = net.notes.get("labels")
     are_fit = isinstance(labels, (list, tuple)) and len(labels) == n and all(isinstance(text, str) for text in labels)
     return list(labels) if are_fit and net.task != "regression" else None
+
+
+def find_importances(net: Network) -> dict[str, tuple[float, float]]:
+    """Find the importance of each column and its spread in the notes of a network; none if these hold others."""
+    try:
+        return {str(name): (float(mean), float(std)) for name, (mean, std) in net.notes["importances"].items()}
+    except (LookupError, AttributeError, TypeError, ValueError):
+        return {}

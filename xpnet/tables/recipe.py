@@ -30,6 +30,7 @@ from xpnet.core.temperature import HIGHEST, LOWEST, can_temper, compute_log_loss
 from xpnet.errors import ArgumentError
 from xpnet.inference.metrics import Metric, accuracy, calibrated_log_loss, mean_absolute_error, r2
 from xpnet.network.ensemble import Ensemble
+from xpnet.network.network import Network
 from xpnet.tables.folds import choose_training_rows, predict_out_of_fold
 from xpnet.training import parse_metrics, parse_optimizer
 from xpnet.training.callbacks import EarlyStopping
@@ -49,6 +50,7 @@ __all__ = [
     "make_scaling",
     "make_schedule",
     "measure_importance",
+    "measure_rises",
     "train_members",
     "weigh_inputs",
     "weigh_rows",
@@ -208,8 +210,7 @@ def choose_scaling(
     ensemble = make_members(examples, short, **settings)
     give_scaling(ensemble, scaling)
     _train(ensemble, examples, short, rows, left_out, threads=threads, progress=False)
-    targets = examples.targets if examples.classes is not None else scaling.targets(examples.targets)
-    importance = measure_importance(ensemble, examples.x, targets, left_out, columns, rng)
+    importance = measure_importance(ensemble, examples.x, examples.targets, left_out, columns, rng)
     return scaling._replace(x_std=1 / weigh_inputs(examples.x, columns, importance)[None])
 
 
@@ -233,7 +234,7 @@ def measure_importance(
     x
         Encoded inputs (n, n_in).
     targets
-        Targets (n, n_out): standardized, or one-hot.
+        Targets (n, n_targets), or one-hot rows.
     folds
         The rows that each member leaves out.
     columns
@@ -241,22 +242,24 @@ def measure_importance(
     rng
         Shuffles.
     """
-    parts = [_measure_rises(net, x[rows], targets[rows], columns, rng) for net, rows in zip(ensemble, folds)]
+    parts = [measure_rises(net, x[rows], targets[rows], columns, rng) for net, rows in zip(ensemble, folds)]
     rises = np.concatenate(parts, axis=1)
     return np.maximum(rises.mean(axis=1), 0) + rises.std(axis=1) / np.sqrt(rises.shape[1])
 
 
-def _measure_rises(
-    network: Any, x: np.ndarray, targets: np.ndarray, columns: Sequence[int], rng: np.random.Generator
+def measure_rises(
+    network: Network, x: np.ndarray, targets: np.ndarray, columns: Sequence[int], rng: np.random.Generator
 ) -> np.ndarray:
-    """Return how much the cost of each row rises when a column is shuffled, (columns, rows), on the host.
+    """Measure how much the cost of each row rises when a column is shuffled, (columns, rows). Synchronizes.
 
-    Only what the column contributes to the first layer is computed anew.
+    Only what the column contributes to the first layer is computed anew. Arguments are those of `measure_importance`.
     """
     value = network.value
     to_numpy, sigmas, output = value.backend.to_numpy, value.model.sigmas, value.model.output
     (w, b), *others = ((to_numpy(w), to_numpy(b)) for w, b in value.layers)
-    x = network.scaling.inputs(x).astype(w.dtype)
+    if network.scaling is not None:
+        x, targets = network.scaling.inputs(x), network.scaling.targets(targets)
+    x = x.astype(w.dtype)
 
     def costs(z: np.ndarray) -> np.ndarray:
         zs, activations = forward(tuple(others), sigmas[1:], sigmas[0].value(z, np), np)
