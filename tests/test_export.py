@@ -446,7 +446,6 @@ REFUSALS = {  # by the library that they need: what is called, what the message 
         (lambda: to_onnx(NET, "x", input_dtype="uint8"), "input_dtype='uint8'", "choose from 'float32'"),
         (lambda: to_onnx(with_notes(Network([3, 2])), "x"), "net.notes", "keep plain values there"),
         (lambda: to_onnx(NET, "x", encoder=encoder_of("a", "b")), "encoder makes 2 inputs", "give the encoder"),
-        (lambda: to_onnx(Network([2, 2]), "x", encoder=encoder_of("", "b")), "without a name", "give it one"),
         (lambda: to_onnx(NET, "x", encoder=3), "encoder=3", "a fitted TableEncoder, or False"),
     ],
     "torch": [

@@ -596,13 +596,6 @@ def test_tables_that_do_not_fit():
     for row_or_column in (pets()["born"], pets().iloc[0], InPandas(pets()["kind"])):
         with pytest.raises(ValueError, match=r"X is a Series of \d+ values, and must be a table; give X.to_frame\(\)"):
             model.fit(row_or_column, HEIGHT)
-    twice = pets().rename(columns={"home": "kind"})
-    of_network = TableEncoder.from_network(model.ensemble_).transform
-    for call in (lambda table: model.fit(table, HEIGHT), model.predict, of_network):
-        with pytest.raises(ValueError, match="X has several columns named 'kind'; give each its own name"):
-            call(twice)
-    with pytest.raises(ValueError, match="X has several columns named 'x0'"):  # as the column 0 is called
-        of_network(pets().set_axis([*pets().columns[:3], 0, "x0"], axis=1))
     with pytest.raises(ValueError, match="leave every example of X with weight zero"):
         model.fit(pets(), HEIGHT, np.zeros(60))
     with pytest.raises(ValueError, match="Found array with 1 sample"):

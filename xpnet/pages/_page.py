@@ -23,7 +23,15 @@ from xpnet.export.parts import Part, require_networks, take_apart, warn_of_calib
 from xpnet.files import write_file
 from xpnet.network.ensemble import Ensemble
 from xpnet.network.network import Network
-from xpnet.tables.columns import CategoryColumn, Column, DateColumn, DroppedColumn, NumberColumn, choose_input_dtype
+from xpnet.tables.columns import (
+    CategoryColumn,
+    Column,
+    DateColumn,
+    DroppedColumn,
+    MarkColumn,
+    NumberColumn,
+    choose_input_dtype,
+)
 from xpnet.tables.encoding import find_columns, find_labels
 
 MOST_BYTES = 2**27  # of weights; as base64 in the page, they take four thirds of this
@@ -350,7 +358,8 @@ def _describe_choice(column: CategoryColumn, means: np.ndarray) -> dict[str, Any
     options = [*column.values, *(["missing"] if column.missing else [])]
     options.append("rare or unknown" if column.rare else "another")
     rows = column.lookup.rows[: len(options)]
-    return {"start": int(np.argmax(rows @ means)), "options": options, "rows": rows.tolist()}
+    start = len(column.values) if isinstance(column, MarkColumn) else int(np.argmax(rows @ means))
+    return {"start": start, "options": options, "rows": rows.tolist()}
 
 
 def _describe_number(column: NumberColumn | DateColumn, ends: np.ndarray) -> dict[str, Any]:

@@ -1,50 +1,61 @@
 """Cells of a table: numbers, dates and texts, as pandas reads them or written out, as in "1.234,5" or "5.1.2024".
 
-A column is read in one way or refused with the row that does not fit; nothing is guessed. Needs pandas.
+A column of training is read as what most of its cells are, and the others stand apart, as texts. Later cells are read
+in the same way, or refused with the row that does not fit. Needs pandas.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from itertools import product
+from math import inf
 from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet._checks import truncate
+from xpnet._checks import truncate, warn
 from xpnet.errors import ArgumentError
 
 TRUTH = {"false": 0, "true": 1}
 BLANKS = {"?", "-", "--", "."}  # missing values, in columns of numbers and dates
-MOSTLY = 0.5  # a column with at least this part of numbers or dates is one of those, and other texts are mistakes
-SAMPLE = 100  # texts among which dates are looked for
+MOSTLY = 0.5  # a column with at least this part of numbers or dates is one of those, and other texts stand apart
+SAMPLE = 100  # texts among which formats of dates are looked for
 DAY = 86_400_000_000  # microseconds
 TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
 DATES = (
     *("%d.%m.%Y", "%d.%m.%y", "%Y/%m/%d", "%Y.%m.%d"),
-    *("%d/%m/%Y", "%m/%d/%Y", "%d/%m/%y", "%m/%d/%y", "%d-%m-%Y", "%m-%d-%Y"),
+    *("%m/%d/%Y", "%d/%m/%Y", "%m/%d/%y", "%d/%m/%y", "%m-%d-%Y", "%d-%m-%Y"),  # months first, as pandas does
     *("%d %b %Y", "%d %B %Y", "%d-%b-%Y", "%d-%b-%y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%B %d %Y"),
 )
-FORMATS = tuple(map("".join, product(DATES, TIMES)))
 ISO = "ISO8601"  # as pandas calls it
+FORMATS = (ISO, *map("".join, product(DATES, TIMES)))
 DIGIT = re.compile(r"\d")  # every date has one
 DIGITS = re.compile(r"[0-9]+")
 CODE = re.compile(r"0[0-9]+")
+CURRENCY = re.compile(r"[A-Z]{0,3}[$€£¥₹₽₩₺₫]|(USD|EUR|GBP|CHF|JPY|CNY|INR|Rs)\b")
 WHOLE_NUMBER = re.compile(r"-?[0-9]+(\.0)?")
 ISO_PATTERN = re.compile(r"\d{4}-\d\d(-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d+)?)?\s*(?P<zone>Z|[+-]\d\d:?\d\d)?)?)?")
+
+
+EXPONENT = r"[eE][+-]?[0-2]?\d?\d"  # so that numbers are finite
 
 
 def _number_pattern(decimal: str, group: str) -> re.Pattern[str]:
     """Compile the pattern of a number, whose thousands may be separated by `group`, spaces or apostrophes."""
     thousands = rf"[1-9]\d{{0,2}}(?P<group>[{group} \u00a0\u2009\u202f'’])\d{{3}}(?:(?P=group)\d{{3}})*"
-    return re.compile(rf"[+\-−]?(?:(?:{thousands}|\d+)(?:[{decimal}]\d*)?|[{decimal}]\d+)(?:[eE][+-]?\d+)?")
+    return re.compile(rf"[+\-−]?(?:(?:{thousands}|\d+)(?:[{decimal}]\d*)?|[{decimal}]\d+)(?:{EXPONENT})?")
 
 
 PATTERNS = {".": _number_pattern(".", ","), ",": _number_pattern(",", ".")}
+ONE_NUMBER = re.compile(  # the only one of a text, and what stands around it
+    r"(?P<sign>[+\-−]?)(?P<before>\D*?)(?P<number>(?:(?<!\w)[+\-−])?(?:(?<!\w)[.,])?"
+    rf"\d(?:[\d.,'’ \u00a0\u2009\u202f]*\d)?(?:{EXPONENT})?)(?P<after>\D*)"
+)
 OTHER = {".": ",", ",": "."}
 STYLES = {".": "points, as in 12.5", ",": "commas, as in 12,5"}
 
@@ -87,7 +98,7 @@ class Cells(NamedTuple):
     values: Any = ()
     numbers: Any = None
     is_category: bool = False
-    zoned: bool = False  # dates with time zones
+    zoned: bool | None = False  # whether dates have time zones; None: some have
 
     @property
     def n_rows(self) -> int:
@@ -114,18 +125,24 @@ class Cells(NamedTuple):
 
 
 class Numbers(NamedTuple):
-    """A column of numbers; `unit` is "%" or nothing."""
+    """A column of numbers."""
 
     values: np.ndarray  # (n,), NaN if missing
-    unit: str = ""
+    others: Cells  # texts that stand beside numbers, other than the unit, or in place of them
+    is_pure: bool  # whether all are written alike, and nothing else is in the column
+    unit: str = ""  # what stands beside numbers, such as "%"
+    marks: Marks = Marks()
 
 
 class Dates(NamedTuple):
     """A column of dates; `format` is nothing where they were not written as texts."""
 
     values: np.ndarray  # (n,), days since 1970, NaN if missing; in UTC if they have time zones
+    others: Cells  # texts that stand in place of dates
+    is_pure: bool  # whether nothing else is in the column
     format: str = ""
-    zoned: bool = False
+    zoned: bool | None = False  # as of `Cells`
+    or_format: str = ""  # another format, which would read them as other dates
 
 
 def place(row: int, column: str) -> str:
@@ -147,7 +164,7 @@ def label(value: Any) -> str:
     >>> label("setosa"), label(np.float32(1)), label(-0.0), label(0.1), label(True), label(datetime(2024, 12, 31))
     ('setosa', '1', '0', '0.1', 'True', '2024-12-31')
     """
-    if isinstance(value, (float, np.floating, Decimal)) and value == value // 1:
+    if isinstance(value, (float, np.floating, Decimal)) and abs(value) != inf and value == value // 1:
         return f"{value or 0:.0f}"
     return str(value).removesuffix(" 00:00:00") if isinstance(value, date) else str(value).strip()
 
@@ -191,28 +208,28 @@ def open_column(series: Any, table: str, column: str, as_text: bool = False) -> 
     """
     import pandas
 
-    if series.dtype.kind in "cm":
-        raise ArgumentError(f"{table} holds {series.dtype} in column {column!r}; give numbers, dates or texts")
-    if not as_text and pandas.api.types.is_numeric_dtype(series.dtype):
+    if series.dtype.kind == "m":
+        series = series / pandas.Timedelta(days=1)
+    if not as_text and series.dtype.kind != "c" and pandas.api.types.is_numeric_dtype(series.dtype):
         return Cells(table, column, numbers=series.to_numpy(np.float64, na_value=np.nan))
     try:
         codes, values = pandas.factorize(series)
-    except TypeError as error:  # of lists
-        raise ArgumentError(f"{table} holds {error} in column {column!r}; give numbers, dates or texts") from error
+    except TypeError:  # of lists
+        codes, values = pandas.factorize(series.map(str, na_action="ignore"))
     cells = Cells(table, column, codes)
     if as_text or not len(values):
         return _merge(cells, [label(value) for value in values])
     if series.dtype.kind == "M" or all(isinstance(value, date) for value in values):
-        written = cells._replace(values=[*map(str, values)])
-        zoned = _have_zones(written, written.values, [getattr(value, "tzinfo", None) is not None for value in values])
-        return cells._replace(values=pandas.to_datetime(pandas.Index(values), utc=True), zoned=zoned)
-    are_real = [isinstance(value, (Real, Decimal)) for value in values]
+        zoned = _have_zones(getattr(value, "tzinfo", None) is not None for value in values)
+        dates = pandas.to_datetime(pandas.Index(values), utc=True, errors="coerce")
+        return cells._replace(values=dates, zoned=zoned)
+    are_real = [isinstance(value, (Real, Decimal)) and not isinstance(value, np.timedelta64) for value in values]
     if all(are_real):
         return Cells(table, column, numbers=cells.spread([float(value) for value in values]))
     texts = [label(value) for value in values]
     if {text.lower() for text in texts} <= TRUTH.keys():
         return Cells(table, column, numbers=cells.spread([TRUTH[text.lower()] for text in texts]))
-    if any(are_real) and all(_are_numbers([text for text in texts if text not in BLANKS])):
+    if any(are_real) and any("," in text for text in texts):
         # A point of a real number among texts does not separate thousands: 3.428 is written as 3.4280
         texts = [re.sub(r"\.\d+", r"\g<0>0", text) if is_real else text for text, is_real in zip(texts, are_real)]
     return _merge(cells, texts)
@@ -225,36 +242,111 @@ def _merge(cells: Cells, texts: Sequence[str]) -> Cells:
     return cells._replace(codes=codes, values=list(merged))
 
 
+def to_texts(cells: Cells) -> Cells:
+    """Write cells as texts.
+
+    Examples
+    --------
+    >>> to_texts(Cells("X", "a", numbers=np.array([8001.0, 2.5]))).values
+    ['8001', '2.5']
+    """
+    import pandas
+
+    if cells.numbers is not None:
+        codes, numbers = pandas.factorize(cells.numbers)
+        return cells._replace(codes=codes, values=[*map(label, numbers)], numbers=None)
+    return cells if cells.is_text else cells._replace(values=[*map(label, cells.values)])
+
+
+def count_rows(cells: Cells, rows: Any = ...) -> np.ndarray:
+    """Count the rows, of all or of some, that have each of the values."""
+    return np.bincount(np.asarray(cells.codes)[rows] + 1, minlength=len(cells.values) + 1)[1:]
+
+
 # Texts that are numbers
 
 
-def find_decimal(columns: Iterable[Cells]) -> str:
-    """Find whether the numbers of a table have decimal points or commas; nothing if no text shows it.
+def split_text(text: str) -> tuple[str, str]:
+    """Split a text into its number and what stands around it; nothing and all of it if it has none, or several.
 
-    Raises
-    ------
-    ArgumentError
-        If some can only have points, and others only commas.
+    Examples
+    --------
+    >>> [split_text(text) for text in ("84+", "< 5 kg", "-$1,200", "DQ", "2015/2016", "?")]
+    [('84', '+'), ('5', '< kg'), ('-1,200', '$'), ('', 'DQ'), ('', '2015/2016'), ('', '')]
+    """
+    if text in BLANKS:
+        return "", ""
+    if _find_fitting(text):
+        return text, ""
+    match = ONE_NUMBER.fullmatch(text)
+    number = match["sign"] + match["number"] if match else ""
+    if not match or not _find_fitting(number):
+        return "", text
+    return number, f"{match['before'].strip()} {match['after'].strip()}".strip()
+
+
+def _find_fitting(text: str) -> list[str]:
+    """Find the decimal marks with which a text is a number."""
+    return [mark for mark, pattern in PATTERNS.items() if pattern.fullmatch(text)]
+
+
+class Writing(NamedTuple):
+    """How the numbers of a column of texts are written."""
+
+    unit: str  # what stands beside most of them
+    numbers: set[str]  # those that have it
+    decimals: list[str]  # the decimal marks with which most rows can be read
+    is_pure: bool  # whether nothing else is in the column
+
+
+def find_writing(cells: Cells) -> Writing | None:
+    """Find how the numbers of a column of texts are written; None if it is none of numbers.
+
+    It is one if at least half of the rows that have a value have a number with the same beside it. There must be two
+    numbers, none with zeros in front, as postcodes have, nor at the end of a name, as in "Room 5".
+
+    Examples
+    --------
+    >>> find_writing(Cells("X", "a", np.array([0, 1]), ["7,5 kg", "8 kg"]))._replace(numbers=set())
+    Writing(unit='kg', numbers=set(), decimals=[','], is_pure=True)
+    """
+    if cells.is_category or not cells.is_text:
+        return None
+    found: dict[str, list[tuple[str, str, int]]] = {}
+    total = 0
+    for text, n in zip(cells.values, count_rows(cells).tolist()):
+        number, beside = split_text(text)
+        total += n if number or beside else 0
+        if number:
+            found.setdefault(beside, []).append((text, number, n))
+    unit = max(found, key=lambda beside: sum(n for *_, n in found[beside]), default="")
+    usual = found.get(unit, [])
+    numbers = {number for _, number, _ in usual}
+    fitting = {mark: sum(n for _, number, n in usual if PATTERNS[mark].fullmatch(number)) for mark in PATTERNS}
+    most = max(fitting.values())
+    writing = Writing(unit, numbers, [mark for mark in PATTERNS if fitting[mark] == most], most == total)
+    if writing.is_pure and not unit:
+        return None if are_codes(numbers) else writing
+    if sum(n for *_, n in usual) < MOSTLY * total or len(numbers) < 2 or any(map(CODE.fullmatch, numbers)):
+        return None
+    text = usual[0][0]
+    return None if text[0].isalpha() and not CURRENCY.match(text) else writing
+
+
+def find_decimal(columns: Iterable[Cells]) -> str:
+    """Find whether more columns of numbers show decimal points or commas; nothing if none does.
 
     Examples
     --------
     >>> find_decimal([Cells("X", "a", np.arange(2), ["1,5", "2"])])
     ','
     """
-    examples: dict[str, Cells] = {}
-    for cells in columns:
-        if len(fitting := _find_fitting(cells)) == 1:
-            examples.setdefault(fitting[0], cells)
-    if len(examples) == 2:
-        point, comma = (
-            cells.quote(next(text for text in cells.values if not _are_numbers([text], other)[0]))
-            for cells, other in ((examples["."], ","), (examples[","], "."))
-        )
-        raise ArgumentError(
-            f"{examples['.'].table} has decimal points, as in {point}, and decimal commas, as in {comma}; write all "
-            "numbers alike, or leave columns out"
-        )
-    return next(iter(examples), "")
+    return _count_decimals(filter(None, map(find_writing, columns)))
+
+
+def _count_decimals(writings: Iterable[Writing]) -> str:
+    shown = Counter(writing.decimals[0] for writing in writings if len(writing.decimals) == 1)
+    return max(shown, key=lambda mark: shown[mark], default="")
 
 
 def find_marks(columns: Iterable[Cells], decimal: str = "") -> Marks:
@@ -267,10 +359,10 @@ def find_marks(columns: Iterable[Cells], decimal: str = "") -> Marks:
     decimal
         The decimal mark that the rest of the table shows, if these columns do not.
 
-    Raises
-    ------
-    ArgumentError
-        If some can only have decimal points, and others only commas.
+    Warns
+    -----
+    UserWarning
+        If some numbers have decimal points and others commas, or if numbers such as 1,234 may be 1.234 or 1234.
 
     Examples
     --------
@@ -279,11 +371,18 @@ def find_marks(columns: Iterable[Cells], decimal: str = "") -> Marks:
     >>> find_marks([Cells("X", "a", np.arange(2), ["1.234", "2.345"])])
     Marks(decimal='.', grouped=False)
     """
-    columns = [cells for cells in columns if _find_fitting(cells)]
-    texts = [text for cells in columns for text in cells.values if text not in BLANKS]
-    if shown := find_decimal(columns) or decimal:
-        return Marks(shown, any(OTHER[shown] in text for text in texts))
-    return Marks("." if any("." in text for text in texts) else "")
+    written = [(cells, writing) for cells in columns if (writing := find_writing(cells))]
+    shown = _count_decimals(writing for _, writing in written) or decimal
+    other = OTHER[shown or "."]
+    for cells, writing in written:
+        text = next((text for text in cells.values if other in text), "")
+        if text and shown not in writing.decimals:
+            value = _parse_number(split_text(text)[0], ".")
+            problem = f"and other columns have decimal {STYLES[shown]}" if shown else f"which is taken as {value:g}"
+            warn(f"{cells.table} holds {cells.quote(text)}, {problem}; write all numbers alike, as in 1234.5")
+    fitting = [writing.numbers for _, writing in written if shown in ("", *writing.decimals)]
+    numbers = "".join(set[str]().union(*fitting))
+    return Marks(shown or ("." if {*".,"} & {*numbers} else ""), other in numbers)
 
 
 def are_numbers(cells: Cells) -> bool:
@@ -294,54 +393,40 @@ def are_numbers(cells: Cells) -> bool:
     >>> are_numbers(Cells("X", "a", np.arange(3), ["1,5", "?", "2"])), are_numbers(Cells("X", "a", [0], ["b"]))
     (True, False)
     """
-    return bool(_find_fitting(cells)) or (cells.numbers is not None and not cells.is_category)
-
-
-def _find_fitting(cells: Cells) -> list[str]:
-    """Find the decimal marks with which all texts are numbers; none if they are categories."""
-    if cells.is_category or not cells.is_text:
-        return []
-    texts = _strip_units(cells)[1]
-    return [mark for mark in PATTERNS if all(not text or PATTERNS[mark].fullmatch(text) for text in texts)]
+    if cells.numbers is not None:
+        return not cells.is_category
+    writing = find_writing(cells)
+    return writing is not None and writing.is_pure
 
 
 def read_cells(cells: Cells, marks: Marks) -> Numbers | Dates | Cells:
-    """Read cells as numbers if all of them are, else as dates if all of them are; else leave them, texts.
-
-    Declared categories are texts, and so are numbers with zeros in front, as of postcodes.
+    """Read cells as numbers or dates if most of them are; else leave them, texts, as declared categories are.
 
     Parameters
     ----------
     cells
         The cells.
     marks
-        How the numbers of the table are written.
-
-    Raises
-    ------
-    ArgumentError
-        If at least half of the texts are numbers, or dates, and the others are not; or if the texts can be read in
-        two ways.
+        How the numbers of the table are written; a column that shows another decimal mark is read by that.
 
     Examples
     --------
     >>> read_cells(Cells("X", "a", np.array([0, 1, -1]), ["1.234,5", "2"]), Marks(",", True)).values
     array([1234.5,    2. ,    nan])
     """
+    if cells.is_category:
+        return cells
     if cells.numbers is not None:
         return read_numbers(cells, marks)
     if not cells.is_text:
-        return read_dates(cells, "")
-    texts = [text for text in cells.values if text not in BLANKS]
-    if cells.is_category or are_codes(texts):
-        return cells
-    if are_numbers(cells):
-        return read_numbers(cells, marks)
-    if date_format := find_format(cells, texts):
-        return read_dates(cells, date_format)
-    if not any(map(CODE.fullmatch, texts)):
-        _refuse_mixture(cells, texts)
-    return cells
+        return read_dates(cells)
+    if writing := find_writing(cells):
+        decimal = writing.decimals[0]
+        if marks.decimal not in ("", *writing.decimals):
+            marks = Marks(decimal, any(OTHER[decimal] in number for number in writing.numbers))
+        return read_numbers(cells, marks, writing.unit)._replace(is_pure=writing.is_pure)
+    first, second, *_ = [*find_formats(cells), "", ""]
+    return read_dates(cells, first)._replace(or_format=second) if first else cells
 
 
 def are_codes(texts: Iterable[str]) -> bool:
@@ -363,103 +448,137 @@ def number_truth(cells: Cells) -> Cells:
     return cells._replace(values=[f"{TRUTH.get(text.lower(), text)}" for text in cells.values])
 
 
-def read_numbers(cells: Cells, marks: Marks, remedy: str = "") -> Numbers:
+def read_numbers(cells: Cells, marks: Marks, unit: str = "", beside: Sequence[str] | None = None) -> Numbers:
+    """Read the finite number of each cell that has one alone, or with the unit or one of the texts `beside` it.
+
+    Unless these are given, any text may stand beside a number.
+    """
+    if cells.numbers is not None and not np.isinf(cells.numbers).any():
+        return Numbers(cells.numbers, Cells(cells.table, cells.column, np.full(cells.n_rows, -1)), True, unit, marks)
+    cells = to_texts(cells)
+    values, others = [], []
+    for number, text in map(split_text, cells.values):
+        other = "" if text == unit else text or (number and "no unit")
+        is_known = beside is None or other in ("", *beside)
+        values.append(_parse_number(number, marks.decimal or ".") if number and is_known else np.nan)
+        others.append(other)
+    others = _merge(cells, others)
+    return Numbers(cells.spread(values), others, not others.values, unit, marks)
+
+
+def require_numbers(cells: Cells, marks: Marks, unit: str = "", remedy: str = "") -> np.ndarray:
     """Read cells that must be finite numbers, each by itself; the message for something else ends with `remedy`."""
-    unit, texts = _strip_units(cells) if cells.is_text else ("", ["date"] * len(cells.values))
-    decimal = marks.decimal or "."
+    if cells.numbers is not None and not unit and not np.isinf(cells.numbers).any():
+        return cells.numbers
+    cells, decimal = to_texts(cells), marks.decimal or "."
     other = OTHER[decimal]
-    for value, text in zip(cells.values, texts):
-        if text and not PATTERNS[decimal].fullmatch(text):
-            if not PATTERNS[other].fullmatch(text):
-                raise cells.error(value, f"which is not a number{remedy and '; '}{remedy}")
+    for value in cells.values:
+        number, beside = split_text(value)
+        if value in BLANKS:
+            continue
+        if not number or beside != unit:
+            with_unit = f" with {unit!r}" if unit else ""
+            raise cells.error(value, f"which is not a number{with_unit}{remedy and '; '}{remedy}")
+        if not PATTERNS[decimal].fullmatch(number):
             style = f"have decimal {STYLES[decimal]}; write all numbers alike"
             raise cells.error(value, f"but other numbers, here or in training, {style}")
-        if other in text and not marks.grouped and PATTERNS[other].fullmatch(text):
-            point, comma = (_parse_number(text, mark) for mark in PATTERNS)
+        if other in number and not marks.grouped and PATTERNS[other].fullmatch(number):
+            point, comma = (_parse_number(number, mark) for mark in PATTERNS)
             alike = f", and with decimal {STYLES[decimal]}" if marks.decimal else ""
             remedy = f"write numbers without thousands separators{alike}"
             raise cells.error(value, f"which may be {point:g} or {comma:g}; {remedy}")
-    values = cells.spread([_parse_number(text, decimal) for text in texts]) if cells.numbers is None else cells.numbers
-    if len(infinite := np.flatnonzero(np.isinf(values))):
-        row = int(infinite[0])
-        raise ArgumentError(f"{cells.table} holds {values[row]} in {place(row, cells.column)}; give finite numbers")
-    return Numbers(values, unit)
+    return read_numbers(cells, marks, unit).values
 
 
-def _strip_units(cells: Cells) -> tuple[str, list[str]]:
-    """Return "%" and the texts without it, if all of them end so; otherwise nothing and the texts. Blanks are ""."""
-    texts = ["" if text in BLANKS else text for text in cells.values]
-    if any(texts) and all(text.endswith("%") for text in filter(None, texts)):
-        return "%", [text.removesuffix("%").strip() for text in texts]
-    return "", texts
-
-
-def _parse_number(text: str, mark: str) -> float:
-    if not text:
-        return np.nan
-    group = PATTERNS[mark].fullmatch(text)["group"]  # type: ignore[index]  # it fits
-    return float((text.replace(group, "") if group else text).replace(mark, ".").replace("−", "-"))
+def _parse_number(text: str, decimal: str) -> float:
+    """Parse a number by this decimal mark, or by the other one if it does not fit."""
+    match = PATTERNS[decimal].fullmatch(text)
+    if match is None:
+        return _parse_number(text, OTHER[decimal])
+    group = match["group"]
+    return float((text.replace(group, "") if group else text).replace(decimal, ".").replace("−", "-"))
 
 
 # Texts that are dates
 
 
-def find_format(cells: Cells, texts: Sequence[str]) -> str:
-    """Find the format that all of these texts have; nothing if there is none. Refuse what can be read in two ways."""
-    if all(map(ISO_PATTERN.fullmatch, texts)):
-        return "" if _parse_dates(texts, ISO).isna().any() else ISO
-    if not DIGIT.search(texts[0]):  # or each column of words would be parsed a hundred times
-        return ""
-    formats = [name for name in FORMATS if not _parse_dates(texts[:1], name).isna().any()]
-    fitting = {name: dates for name in formats if not (dates := _parse_dates(texts, name)).isna().any()}
-    if not fitting:
-        return ""
-    first, *others = fitting
-    for other in others:
-        for text, one, two in zip(texts, fitting[first], fitting[other]):
-            if one != two:
-                raise cells.error(text, "whose day and month cannot be told apart; write dates as in 2024-12-31")
-    return first
+def find_formats(cells: Cells) -> list[str]:
+    """Find the formats in which most texts are dates, which read them differently; none if most texts are no dates.
+
+    Examples
+    --------
+    >>> find_formats(Cells("X", "a", np.arange(3), ["1/2/2024", "3/4/2024", "soon"]))
+    ['%m/%d/%Y', '%d/%m/%Y']
+    """
+    known = [(text, n) for text, n in zip(cells.values, count_rows(cells)) if text not in BLANKS]
+    texts, counts = [text for text, _ in known], np.array([n for _, n in known])
+    some = texts[:SAMPLE]
+    if not any(map(DIGIT.search, some)):  # or each column of words would be parsed a hundred times
+        return []
+    possible = [name for name in FORMATS if _parse_dates(some, name).notna().any()]
+    readings = {name: _parse_dates(texts, name) for name in possible}
+    weights = {name: counts[dates.notna()].sum() for name, dates in readings.items()}
+    most = max(weights.values(), default=0)
+    if most < MOSTLY * counts.sum():
+        return []
+    first, *others = (name for name in possible if weights[name] == most)
+    known = readings[first].notna()
+    return [
+        first,
+        *(name for name in others if (readings[name] != readings[first])[known & readings[name].notna()].any()),
+    ]
 
 
-def read_dates(cells: Cells, date_format: str) -> Dates:
+def is_day_first(date_format: str) -> bool | None:
+    """Tell whether a format of numbers puts the day before the month; None if it begins with the year, or has names.
+
+    Examples
+    --------
+    >>> is_day_first("%d.%m.%Y"), is_day_first("%m/%d/%y"), is_day_first("%Y/%m/%d"), is_day_first("%d %b %Y")
+    (True, False, None, None)
+    """
+    return {"%d": True, "%m": False}.get(date_format[:2]) if {"%d", "%m"} <= {*re.findall("%.", date_format)} else None
+
+
+def read_dates(cells: Cells, date_format: str = "") -> Dates:
+    """Read the cells that are dates; texts in this format, or as in 2024-12-31."""
+    if not cells.is_text and cells.numbers is None:
+        none = _merge(cells, [""] * len(cells.values))
+        return Dates(cells.spread(_to_days(cells.values)), none, True, zoned=cells.zoned)
+    cells = to_texts(cells)
+    texts = ["" if text in BLANKS else text for text in cells.values]
+    parsed = _parse_dates(texts, date_format or ISO)
+    others = _merge(cells, [text if missing else "" for text, missing in zip(texts, parsed.isna())])
+    matches = [ISO_PATTERN.fullmatch(text) for text, missing in zip(texts, parsed.isna()) if not missing]
+    zoned = _have_zones(match is not None and bool(match["zone"]) for match in matches)
+    return Dates(cells.spread(_to_days(parsed)), others, not others.values, date_format, zoned)
+
+
+def require_dates(cells: Cells, date_format: str) -> Dates:
     """Read cells that must be dates; texts in this format, or else all in another that can only be read in one way.
 
     If some are in this format, all must be: what a text means does not depend on the others.
     """
-    if cells.numbers is not None:
-        if np.isnan(cells.numbers).all():
-            return Dates(cells.numbers)
-        raise ArgumentError(f"{cells.table} holds numbers in column {cells.column!r}, which held dates in training")
-    if not cells.is_text:
-        return Dates(cells.spread(_to_days(cells.values)), zoned=cells.zoned)
-    texts = ["" if text in BLANKS else text for text in cells.values]
-    present = [text for text in texts if text]
-    date_format = date_format or ISO
-    if present and _parse_dates(present, date_format).isna().all():
-        date_format = find_format(cells, present) or date_format
-    parsed = _parse_dates(texts, date_format)
-    for text, missing in zip(texts, parsed.isna()):
-        if text and missing:
-            raise cells.error(text, f"which is not a date as in {example_of(date_format)}")
-    matches = [ISO_PATTERN.fullmatch(text) for text in present]
-    zoned = _have_zones(cells, present, [match is not None and bool(match["zone"]) for match in matches])
-    return Dates(cells.spread(_to_days(parsed)), date_format, zoned)
+    dates = read_dates(cells, date_format)
+    if np.isnan(dates.values).all() and len(formats := find_formats(to_texts(cells))) == 1:
+        dates = read_dates(cells, formats[0])
+    for text in dates.others.values:
+        raise dates.others.error(text, f"which is not a date as in {example_of(dates.format)}")
+    return dates
 
 
-def _have_zones(cells: Cells, values: Sequence[str], have_zones: Sequence[bool]) -> bool:
-    """Tell whether dates have time zones; refuse a column in which only some have."""
-    if len({*have_zones}) == 2:
-        without, zoned = (values[have_zones.index(has_zone)] for has_zone in (False, True))
-        raise cells.error(without, f"without a time zone, and {cells.quote(zoned)}; write all alike")
-    return True in have_zones
+def _have_zones(have_zones: Iterable[bool]) -> bool | None:
+    """Tell whether dates have time zones; None if some have."""
+    kinds = {*have_zones}
+    return None if len(kinds) == 2 else True in kinds
 
 
 def _parse_dates(texts: Sequence[str], date_format: str) -> Any:
     """Parse dates, in UTC; what does not fit is missing."""
     import pandas
 
-    texts = [text if DIGIT.search(text) else "" for text in texts]  # pandas takes "now" for a date
+    is_possible = ISO_PATTERN.fullmatch if date_format == ISO else DIGIT.search  # pandas takes "now" for a date
+    texts = [text if is_possible(text) else "" for text in texts]
     if not any(texts):  # a column of words, for which pandas would take its time
         return pandas.DatetimeIndex([pandas.NaT] * len(texts), tz="UTC")
     return pandas.to_datetime(texts, format=date_format, errors="coerce", utc=True)
@@ -479,24 +598,4 @@ def example_of(date_format: str) -> str:
     >>> example_of("%d.%m.%Y %H:%M"), example_of(ISO)
     ('31.12.2024 23:59', '2024-12-31')
     """
-    return "2024-12-31" if date_format == ISO else datetime(2024, 12, 31, 23, 59).strftime(date_format)
-
-
-def _refuse_mixture(cells: Cells, texts: Sequence[str]) -> None:
-    """Refuse texts if at least half of the rows hold numbers, or dates: the others are mistakes."""
-    counts = dict(zip(cells.values, np.bincount(cells.codes[cells.codes >= 0], minlength=len(cells.values))))
-    for kind, some, find in (("numbers", texts, _are_numbers), ("dates", texts[:SAMPLE], _are_dates)):
-        fits, weights = find(some), np.array([counts[text] for text in some])
-        if weights[fits].sum() >= MOSTLY * weights.sum():
-            other = next((text for text, fit in zip(some, fits) if not fit), some[0])
-            problem = f"and {kind} that are written otherwise; write all alike, or leave the column out, or take its"
-            raise cells.error(other, f"{problem} values as categories")
-
-
-def _are_numbers(texts: Sequence[str], marks: Iterable[str] = tuple(PATTERNS)) -> np.ndarray:
-    texts = [text.removesuffix("%").strip() for text in texts]
-    return np.array([not text or any(PATTERNS[mark].fullmatch(text) for mark in marks) for text in texts])
-
-
-def _are_dates(texts: Sequence[str]) -> np.ndarray:
-    return np.any([~_parse_dates(texts, name).isna() for name in (ISO, *FORMATS)], axis=0)
+    return "2024-12-31" if date_format in ("", ISO) else datetime(2024, 12, 31, 23, 59).strftime(date_format)

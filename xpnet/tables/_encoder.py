@@ -23,6 +23,7 @@ from xpnet.tables.columns import (
     encode_columns,
     from_plain,
     learn_columns,
+    make_different,
     name_inputs,
     open_columns,
     read_frame,
@@ -317,7 +318,8 @@ def check_table(estimator: Any, X: Any, *, reset: bool) -> Any:
             X = pyarrow.table(X).to_pandas()
     names = None if reset else getattr(estimator, "feature_names_in_", None)
     if is_frame := isinstance(X, pandas.DataFrame):
-        _name_columns(X)  # or scikit-learn would compare names that occur twice
+        if not X.columns.is_unique:
+            X = X.set_axis(_name_columns(X), axis=1)
         if names is not None and all(isinstance(name, str) for name in X.columns):
             return _check_rows(X, reset)  # its columns are found by their names
     if reset or hasattr(estimator, "n_features_in_"):
@@ -346,9 +348,5 @@ def _to_frame(X: Any) -> Any:
 
 
 def _name_columns(frame: Any) -> list[str]:
-    """Return the names of columns as texts, which must differ."""
-    names = [f"x{name}" if isinstance(name, int) else str(name) for name in frame.columns]
-    if len({*names}) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ArgumentError(f"X has several columns named {twice!r}; give each its own name")
-    return names
+    """Return the names of columns as texts, made different."""
+    return make_different(f"x{name}" if isinstance(name, int) else str(name) for name in frame.columns)

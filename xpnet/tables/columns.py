@@ -15,26 +15,31 @@ import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from itertools import pairwise
+from itertools import chain, count, pairwise
 from math import inf
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from xpnet._checks import list_names, truncate
+from xpnet._checks import list_names, truncate, warn
 from xpnet._names import find_nearest
 from xpnet.errors import ArgumentError
 from xpnet.tables._cells import (
     Cells,
+    Dates,
     Marks,
     Numbers,
+    count_rows,
     example_of,
     find_decimal,
+    is_day_first,
     number_truth,
     open_column,
     read_cells,
     read_dates,
     read_numbers,
+    require_dates,
+    require_numbers,
     rewrite,
 )
 
@@ -48,6 +53,7 @@ __all__ = [
     "DateColumn",
     "DroppedColumn",
     "Encoded",
+    "MarkColumn",
     "NumberColumn",
     "choose_input_dtype",
     "encode_columns",
@@ -55,6 +61,7 @@ __all__ = [
     "from_plain",
     "group_parts",
     "learn_columns",
+    "make_different",
     "name_inputs",
     "open_columns",
     "read_frame",
@@ -164,6 +171,7 @@ class _MeasuredColumn:
     median: float  # takes the place of missing values
     missing: bool  # whether an input marks them
     bins: Bins | None = None  # None: the numbers stay as they are
+    others: tuple[str, ...] | None = None  # texts that may stand beside numbers; None: nothing else may be there
 
     @cached_property
     def terms(self) -> dict[str, ColumnTerm]:
@@ -207,7 +215,8 @@ class _MeasuredColumn:
         return x.T, missing & (not self.missing)
 
     def _describe_missing(self, median: str) -> str:
-        return f"; missing values become {median}" + (", and are marked" if self.missing else "")
+        texts = "" if self.others is None else " and other texts"
+        return f"; missing values{texts} become {median}" + (", and are marked" if self.missing else "")
 
 
 @dataclass(frozen=True)
@@ -223,7 +232,7 @@ class NumberColumn(_MeasuredColumn):
     """
 
     kind: ClassVar[str] = "number"
-    unit: str = ""  # "%" if that was written
+    unit: str = ""  # what stands beside each, such as "%"
     decimal: str = ""  # the decimal mark of the table; nothing if no text showed it
     grouped: bool = False  # whether the other mark, "." or ",", separates thousands
 
@@ -235,13 +244,9 @@ class NumberColumn(_MeasuredColumn):
     def encode(self, cells: Cells, marks: Marks) -> tuple[np.ndarray, np.ndarray]:
         """Return the inputs (n, n_inputs), and which values are of a kind that training did not have."""
         marks = Marks(self.decimal, self.grouped) if self.decimal else marks
-        values = read_numbers(number_truth(cells), marks, "it held numbers in training")
-        if values.unit != self.unit and not np.isnan(values.values).all():
-            has = ["with %" if unit else "without %" for unit in (values.unit, self.unit)]
-            raise ArgumentError(
-                f"{cells.table} holds numbers {has[0]} in column {self.name!r}, and training had {has[1]}"
-            )
-        return self._encode(values.values)
+        if self.others is not None:
+            return self._encode(read_numbers(cells, marks, self.unit, self.others).values)
+        return self._encode(require_numbers(number_truth(cells), marks, self.unit, "it held those in training"))
 
     def describe(self) -> str:
         """Describe what is done with the column.
@@ -251,7 +256,9 @@ class NumberColumn(_MeasuredColumn):
         >>> NumberColumn("mass", 3.5, False, bins=Bins(1.0, (0.0, 2.0, 5.0))).describe()
         'number, in 2 bins; missing values become 3.5'
         """
-        words = ["number", *(["in %"] if self.unit else []), *([self.bins.describe()] if self.bins else [])]
+        words = ["number", *([f"in {self.unit}"] if self.unit else []), *([self.bins.describe()] if self.bins else [])]
+        if self.grouped or self.decimal == ",":
+            words.insert(1, "as in " + ("1.234,5" if self.decimal == "," else "1,234.5"))
         return ", ".join(words) + self._describe_missing(f"{self.median:g}")
 
 
@@ -262,7 +269,7 @@ class DateColumn(_MeasuredColumn):
     kind: ClassVar[str] = "date"
     format: str = ""  # of texts, as in "%d.%m.%Y"; "ISO8601"
     waves: tuple[str, ...] = ()
-    zoned: bool = False  # whether they have time zones; then they count in UTC
+    zoned: bool | None = False  # whether they have time zones; then they count in UTC; None: some have
 
     @cached_property
     def terms(self) -> dict[str, ColumnTerm]:
@@ -276,11 +283,12 @@ class DateColumn(_MeasuredColumn):
 
     def encode(self, cells: Cells, marks: Marks) -> tuple[np.ndarray, np.ndarray]:
         """Return the inputs (n, n_inputs), and which values are of a kind that training did not have."""
-        dates = read_dates(cells, self.format)
-        if dates.zoned != self.zoned and not np.isnan(dates.values).all():
-            now, then = ("a time zone" if zoned else "no time zone" for zoned in (dates.zoned, self.zoned))
+        dates = (require_dates if self.others is None else read_dates)(cells, self.format)
+        if self.zoned not in (dates.zoned, None) and not np.isnan(dates.values).all():
+            has = {True: "time zones", False: "no time zones", None: "time zones in some rows"}
             raise ArgumentError(
-                f"the dates in column {self.name!r} of {cells.table} have {now}, and in training {then}"
+                f"the dates in column {self.name!r} of {cells.table} have {has[dates.zoned]}, and in training "
+                f"{has[self.zoned]}"
             )
         return self._encode(dates.values)
 
@@ -289,6 +297,8 @@ class DateColumn(_MeasuredColumn):
         written = f" as in {example_of(self.format)}" if self.format else ""
         days = f"days since 1970{f' ({self.bins.describe()})' if self.bins else ''}"
         parts = [days, *(f"place in the {wave}" for wave in self.waves)]
+        if self.zoned is None:
+            parts.append("in UTC where they have no time zone")
         return f"date{written}: {', '.join(parts)}" + self._describe_missing(_format_date(self.median))
 
 
@@ -386,6 +396,45 @@ class CategoryColumn:
 
 
 @dataclass(frozen=True)
+class MarkColumn(CategoryColumn):
+    """The texts that stand beside numbers, or in place of numbers or dates; all inputs are 0 where none does.
+
+    Examples
+    --------
+    >>> marks = MarkColumn("age", ("+", "unknown"), missing=True, rare=False)
+    >>> marks.encode(Cells("X", "age", np.arange(3), ["84", "84+", "unknown"]), Marks())[0]
+    array([[0., 0.],
+           [1., 0.],
+           [0., 1.]], dtype=float32)
+    """
+
+    kind: ClassVar[str] = "mark"
+    unit: str = ""  # of the numbers
+    format: str = ""  # of the dates
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the inputs."""
+        return replace(CategoryColumn(self.name, self.values, False, self.rare)).inputs
+
+    @cached_property
+    def lookup(self) -> Lookup:
+        """The inputs of each text; missing ones have none."""
+        lookup = super().lookup
+        return lookup._replace(rows=np.delete(lookup.rows, lookup.missing, axis=1))
+
+    def encode(self, cells: Cells, marks: Marks) -> tuple[np.ndarray, np.ndarray]:
+        """Return the inputs (n, n_inputs), and which values are of a kind that training did not have."""
+        reading = read_dates(cells, self.format) if self.format else read_numbers(cells, marks, self.unit)
+        return super().encode(reading.others, marks)
+
+    def describe(self) -> str:
+        """Describe what is done with the column."""
+        others = ["rare or unknown"] if self.rare else []
+        return f"texts beside or in place of these: {', '.join(filter(None, [list_names(self.values), *others]))}"
+
+
+@dataclass(frozen=True)
 class DroppedColumn:
     """A column that the network does not get."""
 
@@ -401,7 +450,8 @@ class DroppedColumn:
 
 # A column of a table, or a part of it
 Column = NumberColumn | DateColumn | CategoryColumn | DroppedColumn
-COLUMN_KINDS: dict[str, Any] = {kind.kind: kind for kind in (NumberColumn, DateColumn, CategoryColumn, DroppedColumn)}
+KINDS = NumberColumn, DateColumn, CategoryColumn, MarkColumn, DroppedColumn
+COLUMN_KINDS: dict[str, Any] = {kind.kind: kind for kind in KINDS}
 
 
 def group_parts(columns: Iterable[Column]) -> dict[str, tuple[Column, ...]]:
@@ -441,7 +491,7 @@ def learn_columns(
     limits: tuple[Any, int | None],
     bins: int,
 ) -> tuple[Column, ...]:
-    """Learn from some rows of a table how its columns become inputs.
+    """Learn from some rows of a table how its columns become inputs, each a part or several.
 
     Parameters
     ----------
@@ -458,37 +508,75 @@ def learn_columns(
     bins
         The largest number of bins of a column of numbers or dates; 0: they stay as they are.
 
+    Warns
+    -----
+    UserWarning
+        If dates can be read in two ways.
+
     Raises
     ------
     ArgumentError
-        If a column cannot be read, with the row and the remedy, or if no column tells rows apart.
+        If no column tells rows apart.
     """
+    named = {name: cells for name, cells in columns.items() if name and not name.startswith("Unnamed: ")}
+    readings = _choose_dates(named, {name: read_cells(cells, marks) for name, cells in named.items()})
     learnt: list[Column] = []
-    for name, cells in columns.items():
-        values = read_cells(cells, marks)
-        if isinstance(values, Cells):
-            learnt.append(CategoryColumn.learn(name, values, rows, limits, bins > 0))
-            continue
-        numbers = values.values[rows]
-        present = numbers[~np.isnan(numbers)]
-        if len(present) == 0 or (numbers == numbers[0]).all():
-            write = "{:g}".format if isinstance(values, Numbers) else _format_date
-            learnt.append(DroppedColumn(name, f"always {write(numbers[0])}" if len(present) else "no values"))
-            continue
-        measured = name, float(np.median(present)), len(present) < len(numbers), Bins.learn(present, bins)
-        if isinstance(values, Numbers):
-            learnt.append(NumberColumn(*measured, values.unit, *marks))
+    for name in columns:
+        if name not in readings:
+            learnt.append(DroppedColumn(name, "it has no name, as numbers of rows in files of pandas"))
+        elif isinstance(reading := readings[name], Cells):
+            learnt.append(CategoryColumn.learn(name, reading, rows, limits, bins > 0))
         else:
-            waves = tuple(wave for wave, period in WAVES.items() if np.ptp(present / period % 1) > 0)
-            learnt.append(DateColumn(*measured, values.format, waves, values.zoned))
-    names = name_inputs(learnt)
-    if not names:
+            learnt += _learn_measured(name, reading, rows, limits, bins)
+    if not name_inputs(learnt):
         reasons = "; ".join(f"{column.name!r}: {column.describe()}" for column in learnt[:12])
         raise ArgumentError(f"{table} has no column to predict from ({reasons})")
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ArgumentError(f"{table} has columns whose inputs would both be named {twice!r}; rename one")
     return tuple(learnt)
+
+
+def _choose_dates(
+    columns: Mapping[str, Cells], readings: Mapping[str, Numbers | Dates | Cells]
+) -> dict[str, Numbers | Dates | Cells]:
+    """Put days before months in dates that can be read in two ways if all others of the table do so; and say it."""
+    chosen = dict(readings)
+    dates = {name: reading for name, reading in readings.items() if isinstance(reading, Dates)}
+    shown = {is_day_first(reading.format) for reading in dates.values() if not reading.or_format} - {None}
+    for name, reading in dates.items():
+        cells, remedy = columns[name], "write dates as in 2024-12-31"
+        if reading.or_format:
+            if shown == {is_day_first(reading.or_format)}:
+                chosen[name] = reading = read_dates(cells, reading.or_format)
+            text = next(text for text in cells.values if text not in reading.others.values)
+            warn(f"{cells.table} holds {cells.quote(text)}, which is read as in {example_of(reading.format)}; {remedy}")
+        if reading.zoned is None:
+            problem = f"{cells.table} holds dates with and without a time zone in column {name!r}"
+            warn(f"{problem}, and these are read in UTC; {remedy}T23:59Z")
+    return chosen
+
+
+def _learn_measured(
+    name: str, reading: Numbers | Dates, rows: np.ndarray, limits: tuple[Any, int | None], bins: int
+) -> Iterator[Column]:
+    """Learn a part for numbers or dates, and one for other texts if there are some."""
+    others = reading.others
+    known = count_rows(others, rows) > 1  # a text in a single row is rare
+    numbers = np.where(np.append(known, True)[others.codes], reading.values, np.nan)[rows]
+    present = numbers[~np.isnan(numbers)]
+    if len(present) == 0 or (numbers == numbers[0]).all():
+        write = "{:g}".format if isinstance(reading, Numbers) else _format_date
+        yield DroppedColumn(name, f"always {write(numbers[0])}" if len(present) else "no values")
+    else:
+        measured = name, float(np.median(present)), len(present) < len(numbers), Bins.learn(present, bins)
+        if isinstance(reading, Numbers):
+            beside = tuple(text for text, is_known in zip(others.values, known) if is_known)
+            yield NumberColumn(*measured, None if reading.is_pure else beside, reading.unit, *reading.marks)
+        else:
+            waves = tuple(wave for wave, period in WAVES.items() if np.ptp(present / period % 1) > 0)
+            yield DateColumn(*measured, None if reading.is_pure else (), reading.format, waves, reading.zoned)
+    texts = CategoryColumn.learn(name, others, rows, limits, signed=False)
+    if isinstance(texts, CategoryColumn):
+        written = {"unit": reading.unit} if isinstance(reading, Numbers) else {"format": reading.format}
+        yield MarkColumn(name, texts.values, True, texts.rare, **written)
 
 
 def encode_columns(learnt: Iterable[Column], columns: Mapping[str, Cells], decimal: str = "") -> Encoded:
@@ -538,8 +626,23 @@ def read_frame(learnt: Iterable[Column], frame: Any, table: str) -> dict[str, Ce
 
 
 def name_inputs(columns: Iterable[Column]) -> tuple[str, ...]:
-    """Return the names of the inputs that columns become."""
-    return tuple(name for column in columns for name in column.inputs)
+    """Return the names of the inputs that columns become, made different."""
+    return tuple(make_different(name for column in columns for name in column.inputs))
+
+
+def make_different(names: Iterable[str]) -> list[str]:
+    """Number names that occur again, as pandas does.
+
+    Examples
+    --------
+    >>> make_different(["x", "x", "x.1", "y"])
+    ['x', 'x.1', 'x.1.1', 'y']
+    """
+    different: dict[str, None] = {}
+    for name in names:
+        numbered = chain([name], (f"{name}.{k}" for k in count(1)))
+        different[next(new for new in numbered if new not in different)] = None
+    return [*different]
 
 
 def to_plain(columns: Iterable[Column]) -> list[dict[str, Any]]:
@@ -548,8 +651,8 @@ def to_plain(columns: Iterable[Column]) -> list[dict[str, Any]]:
     Examples
     --------
     >>> to_plain([NumberColumn("mass", 3.5, False)])
-    [{'kind': 'number', 'name': 'mass', 'median': 3.5, 'missing': False, 'bins': None, 'unit': '', 'decimal': '',
-      'grouped': False}]
+    [{'kind': 'number', 'name': 'mass', 'median': 3.5, 'missing': False, 'bins': None, 'others': None, 'unit': '',
+      'decimal': '', 'grouped': False}]
     """
     return [{"kind": column.kind, **json.loads(json.dumps(asdict(column)))} for column in columns]
 

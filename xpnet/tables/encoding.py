@@ -35,12 +35,7 @@ def choose_columns(net: Network, encoder: Any = None) -> tuple[Column, ...]:
     if encoder is False:
         return ()
     columns = find_columns(net) if encoder is None else _read_encoder(net, encoder)
-    columns = tuple(column for column in columns if column.inputs)
-    if any(not column.name for column in columns):
-        raise ArgumentError(
-            "the table has a column without a name, and inputs need names; give it one, and train again"
-        )
-    return columns
+    return tuple(column for column in columns if column.inputs)
 
 
 def _read_encoder(net: Network, encoder: Any) -> tuple[Column, ...]:

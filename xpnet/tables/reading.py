@@ -29,11 +29,22 @@ from xpnet.tables._cells import (
     find_decimal,
     find_declared,
     find_marks,
+    find_writing,
     label,
     open_column,
     read_numbers,
+    require_numbers,
 )
-from xpnet.tables.columns import Column, DroppedColumn, Encoded, encode_columns, group_parts, open_columns, read_frame
+from xpnet.tables.columns import (
+    Column,
+    DroppedColumn,
+    Encoded,
+    encode_columns,
+    group_parts,
+    make_different,
+    open_columns,
+    read_frame,
+)
 
 __all__ = ["FILE_KINDS", "Features", "Table", "Targets", "describe_columns", "is_table", "read_table"]
 
@@ -166,18 +177,13 @@ class Table(NamedTuple):
         Raises
         ------
         ArgumentError
-            If the table has no such column, if a column equals the target, or if targets cannot be read.
+            If the table has no such column, or if targets cannot be read.
         """
         if target is None:
             raise ArgumentError(f"{self.name} needs --target, the column to predict; choose from {self._names}")
         groups = [] if group is None else [group]
         self.check_has("--target, --ignore, --categories or --test-group", [target, *ignore, *categories, *groups])
         names = [name for name in self.frame if name not in (target, *ignore, group)]
-        if nameless := [name for name in names if name.startswith("Unnamed: ")]:
-            raise ArgumentError(
-                f"{self.name} has a column without a name, as pandas writes row numbers; leave it out with --ignore "
-                f"{nameless[0]!r}, or give it a name"
-            )
         cells = open_columns(self.frame[names], self.name, {*categories, *find_declared(self.frame)})
         target_cells = self._open_target(target)
         marks = find_marks([target_cells, *cells.values()], self.decimal)
@@ -186,14 +192,14 @@ class Table(NamedTuple):
         else:
             targets = self._read_reals(target_cells, marks)
         known = self.frame.iloc[targets.rows]
-        if copies := [name for name in names if known[name].equals(known[target])]:
-            raise ArgumentError(
-                f"column {copies[0]!r} of {self.name} equals the target in every row, which would give the network the "
-                f"answer; leave it out with --ignore {copies[0]!r}"
-            )
-        left_out = () if group is None else (DroppedColumn(group, "its groups are held out as a whole"),)
-        own = None if group is None else known[group].to_numpy()
-        return Features(self.name, cells, marks, targets.rows, left_out), targets, own
+        copies = [name for name in names if known[name].equals(known[target])]
+        left_out = [DroppedColumn(name, "it equals the target in every row") for name in copies]
+        own = None
+        if group is not None:
+            left_out.append(DroppedColumn(group, "its groups are held out as a whole"))
+            own = known[group].to_numpy()
+        cells = {name: column for name, column in cells.items() if name not in copies}
+        return Features(self.name, cells, marks, targets.rows, tuple(left_out)), targets, own
 
     def copy_columns(self, names: Sequence[str]) -> dict[str, list[str]]:
         """Return columns as texts; nothing where a value is missing."""
@@ -242,7 +248,8 @@ class Table(NamedTuple):
 
     def _read_reals(self, cells: Cells, marks: Marks) -> Targets:
         """Return real targets."""
-        values = read_numbers(cells, marks, "--task regression needs plain numbers, as in 1234.5").values
+        unit = writing.unit if (writing := find_writing(cells)) else ""
+        values = require_numbers(cells, marks, unit, "--task regression needs plain numbers, as in 1234.5")
         return self._make_targets(cells.column, values)
 
     def _read_classes(self, cells: Cells, labels: Sequence[str] = ()) -> Targets:
@@ -285,7 +292,7 @@ def _has_classes(cells: Cells, task: str | None, marks: Marks) -> bool:
     """Tell whether the target holds classes rather than real numbers."""
     if task is not None or not are_numbers(cells):
         return task != "regression"
-    values = np.unique(read_numbers(cells, marks).values)
+    values = np.unique(read_numbers(cells, marks).values)  # of any unit
     values = values[~np.isnan(values)]
     return len(values) <= MOST_CLASSES and bool((values == np.rint(values)).all())
 
@@ -346,9 +353,7 @@ def read_table(path: str, texts: Sequence[str] = (), decimal: str = "") -> Table
     frame = table.frame
     if len(frame) == 0:
         raise ArgumentError(f"{name} has no rows below the names of its columns")
-    frame.columns = names = [str(column).strip() for column in frame.columns]
-    if twice := [column for column, number in Counter(names).items() if number > 1]:
-        raise ArgumentError(f"{name} has several columns named {list_names(twice)}; give each its own name")
+    frame.columns = make_different(str(column).strip() for column in frame.columns)
     return table
 
 
