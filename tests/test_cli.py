@@ -249,6 +249,20 @@ def test_the_command_is_the_estimator(capsys, folder):
 
 
 @needs_tables
+def test_targets_that_look_wrong_are_written_with_their_rows(capsys, folder):
+    """Rows count from 1; the first has no target."""
+    table = write_pets()
+    table.loc[0, "weight"], table.loc[40, "weight"] = None, 90.0
+    table.to_csv("pets.csv", index=False)
+    words = ["train", "pets.csv", "--target", "weight", "--members", 4, "--epochs", 5, "--hidden", 4, "--ignore", "id"]
+    out = run(capsys, *words, "--test-split", 0, "--check", "wrong.csv")
+    heading, first, *others = Path("wrong.csv").read_text().splitlines()
+    assert heading == "row,target,prediction,low,high,false_alarms"
+    assert first.startswith("41,90.0,")
+    assert f"Check: {1 + len(others)} targets look wrong, about 1 of them by chance; they are in wrong.csv" in out
+
+
+@needs_tables
 def test_with_the_last_rows_held_out_folds_are_consecutive(capsys, folder):
     from xpnet.estimators import TableRegressor
 

@@ -217,6 +217,55 @@ def test_importances_of_classes_and_without_rows_left_out():
     assert not hasattr(whole.fit(X, y, folds=[[], []]), "feature_importances_")
 
 
+def test_rows_of_wrong_numbers_are_found_by_their_labels():
+    X, y = three_columns()
+    y.index = X.index = [f"r{k}" for k in range(400)]
+    y += 4.0 * (y.index == "r9") + 2.0 * (y.index == "r30")
+    model = TableRegressor(**SMALL).fit(X, y, sample_weight=np.r_[0.0, np.ones(399)])
+    strange = model.check(y)
+    assert strange.index[:2].tolist() == ["r9", "r30"]
+    assert len(strange) < 6
+    k, row = 9, strange.iloc[0]
+    assert (row["target"], row["prediction"]) == (y.iloc[k], model.oof_prediction_[k])
+    assert row["low"] < row["prediction"] < row["high"] < row["target"]
+    whole = model.check(y, false_alarms=1e6)
+    assert len(whole) == 399  # all that have a weight
+    assert whole["false_alarms"].is_monotonic_increasing
+    assert whole[whole["false_alarms"] <= 1].equals(strange)
+    assert ((whole["low"] <= whole["target"]) & (whole["target"] <= whole["high"])).mean() == pytest.approx(
+        0.9, abs=0.02
+    )
+
+
+def test_rows_of_wrong_classes_are_found_by_their_numbers():
+    X, y = three_columns()
+    y = np.where(y > 0, "high", "low")
+    wrong = np.argsort(-np.abs(X["slope"].to_numpy()))[:3]
+    y[wrong] = np.where(y[wrong] == "high", "low", "high")
+    model = TableClassifier(**{**SMALL, "max_epochs": 8}).fit(X, y)
+    strange = model.check(y)
+    assert {*strange.index[:3]} == {*wrong}
+    assert strange["target"].tolist() == y[strange.index].tolist()
+    assert (strange["target"] != strange["prediction"]).all()
+    np.testing.assert_array_equal(
+        strange["probability"], model.oof_proba_[strange.index, (strange["target"] == "low").astype(int)]
+    )
+
+
+def test_what_check_needs():
+    X, y = three_columns()
+    model = TableRegressor(**FEW).fit(X, y)
+    with pytest.raises(ValueError, match="X in fit has 400 examples and y has 399"):
+        model.check(y[1:])
+    with pytest.raises(ValueError, match="false_alarms=0 must be a finite number above 0; 1 is usual"):
+        model.check(y, false_alarms=0)
+    with pytest.raises(ValueError, match="no rows were left out in fit, which check needs; fit without empty folds"):
+        TableRegressor(**{**FEW, "members": 1}).fit(X, y, folds=[[]]).check(y)
+    two = np.stack([y, y], axis=1)
+    with pytest.raises(ValueError, match=r"y has shape \(400, 2\); check takes a single target, so fit one model to"):
+        TableRegressor(**FEW).fit(X, two).check(two)
+
+
 @pytest.mark.parametrize("kind", ["array", "labels", "columns"])
 def test_a_wrong_target_is_named(kind):
     """By its row and column; that intervals hold for the other rows is tried on random tables."""

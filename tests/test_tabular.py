@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from xpnet.tables._outliers import find_wrong_targets
+from xpnet.tables._outliers import find_wrong_targets, judge_classes, judge_numbers
 from xpnet.tables.folds import choose_training_rows, make_folds, predict_out_of_fold
 from xpnet.tables.recipe import (
     Examples,
@@ -276,3 +276,34 @@ def test_how_far_outside_and_of_how_many():
     many = np.r_[np.full(10, 1e6), np.random.default_rng(0).standard_normal(990)]
     assert len(find_wrong_targets(many, np.zeros(1000))) == 10
     assert len(find_wrong_targets(many[:-1], np.zeros(999))) == 0  # one in a hundred is the most
+
+
+@pytest.mark.parametrize("kind", ["standard_normal", "standard_cauchy", "standard_exponential"])
+def test_of_honest_errors_about_one_is_judged_a_false_alarm(kind):
+    """Errors twice as large for predictions above the median, which the units follow; seven wrong ones stand out."""
+    counts = list[int]()
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        predicted = rng.standard_normal(N)
+        errors = getattr(rng, kind)(N) * np.where(predicted > 0, 2.0, 1.0)
+        half, false_alarms = judge_numbers(predicted + errors, predicted)
+        counts.append(np.count_nonzero(false_alarms <= 1))
+        assert np.mean(np.abs(errors) <= half) == pytest.approx(0.9, abs=0.01)
+        errors[:7] = 1e7
+        half, false_alarms = judge_numbers(predicted + errors, predicted)
+        assert (false_alarms[:7] < 0.5).all()
+        assert kind == "standard_cauchy" or half[predicted > 1].mean() > 1.1 * half[predicted < -1].mean()
+    assert np.mean(counts) < 1.3
+    assert judge_numbers(np.ones(N), np.ones(N))[1].min() == N
+
+
+def test_of_classes_drawn_by_their_probabilities_one_is_a_false_alarm():
+    rng = np.random.default_rng(0)
+    p = rng.dirichlet([0.1, 0.2, 0.3], 400)
+    counts = list[int]()
+    for _ in range(200):
+        y = (rng.random(400)[:, None] > p.cumsum(axis=1)).sum(axis=1).clip(0, 2)
+        own, false_alarms = judge_classes(y, p)
+        counts.append(np.count_nonzero(false_alarms <= 1))
+    np.testing.assert_array_equal(own, p[np.arange(400), y])
+    assert np.mean(counts) == pytest.approx(1, abs=0.2)

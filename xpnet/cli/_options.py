@@ -23,7 +23,7 @@ from xpnet.value.structure import DTYPES, TASKS
 from xpnet.version import __version__
 
 READ = ("model", "file", "data", "target")  # options that name files to read, and files to write
-WRITTEN = ("save", "checkpoint", "log", "out")
+WRITTEN = ("save", "checkpoint", "log", "check", "out")
 UNITS = {"s": 1, "min": 60, "h": 3600}  # seconds
 EXAMPLES = """examples:
   xpnet train                                                train on the digits that come with xpnet
@@ -137,6 +137,7 @@ TRAIN: dict[str, Options] = {
         ("--every", moment, "WHEN", "when: epoch, a number of steps such as 1000, or a time such as 10min (epoch)"),
         ("--resume", bool, "", "resume the training in --checkpoint, if that file exists"),
         ("--log", Path, "FILE", "write a row for each epoch of one network to a CSV file"),
+        ("--check", Path, "FILE", "write the rows of a table whose targets look wrong to a CSV file"),
         ("--quiet", bool, "", "print only the last line"),
     ],
 }

@@ -15,6 +15,7 @@ from xpnet.cli._data import SETS, choose_task, describe_targets, read_arrays, re
 from xpnet.core.optimizers import needs_all_examples
 from xpnet.core.schedules import SCHEDULES, OneCycle, Schedule
 from xpnet.errors import ArgumentError
+from xpnet.files import write_file
 from xpnet.network.ensemble import Ensemble
 from xpnet.network.network import Network
 from xpnet.tables import hold_out
@@ -29,7 +30,7 @@ from xpnet.training.callbacks import CSVLog, EarlyStopping
 from xpnet.value.structure import parse_cost
 
 MOMENTUM = 0.9
-FOR_TABLES = ("ignore", "categories", "bins", "test_group", "members")
+FOR_TABLES = ("ignore", "categories", "bins", "test_group", "members", "check")
 FOR_ROWS = ("target", "test_split", "test_last")  # for tables and .npy files, which do not hold rows for testing
 FOR_ARRAYS = ("validation_split", "log")
 # Options that are arguments of the same name, unless another one stands here
@@ -110,6 +111,11 @@ def _train_table(options: argparse.Namespace) -> tuple[Ensemble, str]:
         left_out = {"folds": [parts[-1 - k % len(parts)] for k in range(model.members)]}
     with _explain_interrupt(options):
         model.fit(X[train], y[train], **left_out, **_select(options, OF_CHECKPOINTS))
+    if options.check:
+        strange = model.check(y[train])
+        write_file(options.check, strange.to_csv(index_label="row", lineterminator="\n").encode())
+        text = f"{len(strange):,} targets look wrong, about 1 of them by chance; they are in {options.check}"
+        _say(options, f"Check: {text}")
     if len(test):
         return model.ensemble_, f"Test {model.describe_scores(X[test], y[test])}"
     return model.ensemble_, f"Out-of-fold {model.describe_scores()}"

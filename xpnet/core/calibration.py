@@ -41,6 +41,7 @@ __all__ = [
     "coverage_error",
     "find_error",
     "find_shifts",
+    "find_widths",
     "interpolate_widths",
     "rank_errors",
     "sort_errors",

@@ -1,6 +1,7 @@
 """`TableClassifier` and `TableRegressor`: from a table to predictions of its targets, by the recipe in `recipe`."""
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, ClassVar, TypeVar
@@ -11,7 +12,7 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.validation import check_is_fitted
 
-from xpnet._checks import check_dict, check_lengths, count, has_entries, list_names, warn, yes_or_no
+from xpnet._checks import check_dict, check_lengths, count, has_entries, in_range, list_names, warn, yes_or_no
 from xpnet._names import explain_arguments
 from xpnet.backends import backend_of
 from xpnet.core.arrays import Array
@@ -41,7 +42,7 @@ from xpnet.network.ensemble import Ensemble
 from xpnet.tables._cells import label
 from xpnet.tables._encoder import TableEncoder, check_table, encode_table, get_columns
 from xpnet.tables._explain import measure_importances
-from xpnet.tables._outliers import warn_of_wrong_targets
+from xpnet.tables._outliers import judge_classes, judge_numbers, label_rows, warn_of_wrong_targets
 from xpnet.tables.columns import BINS, Encoded, group_parts, name_inputs
 from xpnet.tables.encoding import find_importances
 from xpnet.tables.folds import make_folds, number_groups, predict_out_of_fold
@@ -258,17 +259,52 @@ class BaseTableModel(TableParameters, BaseModel):
         x = self._encode(X).x
         metrics = parse_metrics("metrics", (self.training or {}).get("metrics", ()), self.ensemble_[0].value.model)
         check_lengths("X", len(x), "y", len(y))
-        if isinstance(y, Targets):
-            y = y.y
-        else:
-            y = validate_targets(y, numeric=self._numeric)
-            if self._labels is not None:
-                self._labels.check(y)
-                y = self._labels.encode(y)
+        y = self._encode_targets(y)
         if self._class_weight is None:
             return score(self.ensemble_, (x, y), metrics)
         p = self.ensemble_.backend.to_numpy(self.ensemble_.predict_proba(x))
         return score_predictions(self.ensemble_, y, p, metrics, self._class_weight)
+
+    def check(self, y: Any, *, false_alarms: float = 1.0) -> Any:
+        """Find the rows of `fit` whose targets look wrong, by predictions out of fold.
+
+        Of numbers, these are errors that are too large for the errors of rows with similar predictions; of classes,
+        those that are too improbable.
+
+        Parameters
+        ----------
+        y : array of shape (n_samples,)
+            The targets, as in `fit`.
+        false_alarms
+            How many rows to expect among those that are returned if no target is wrong. A larger number returns more.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row for each, the worst first, with the index of y, or the numbers of rows from 0. The columns are
+            "target" and "prediction"; "low" and "high", an interval that holds 90 % of the targets, or the
+            "probability" of the target; and "false_alarms", the number of rows at least as strange to expect if no
+            target is wrong.
+
+        Raises
+        ------
+        ArgumentError
+            If y has another length than in `fit`, or several columns; or if no rows were left out in `fit`.
+        """
+        check_is_fitted(self)
+        out_of_fold = self.oof_prediction_ if self._labels is None else self.oof_proba_
+        in_range("false_alarms", false_alarms, 0, math.inf, "1 is usual", includes_low=False)
+        check_lengths("X in fit", len(out_of_fold), "y", len(y))
+        targets, labels = self._encode_targets(y), label_rows(y)
+        if targets.ndim > 1:
+            raise ArgumentError(f"y has shape {targets.shape}; check takes a single target, so fit one model to each")
+        rows = np.flatnonzero(~np.isnan(out_of_fold.reshape(len(targets), -1)[:, 0]))
+        if not len(rows):
+            raise ArgumentError("no rows were left out in fit, which check needs; fit without empty folds")
+        import pandas
+
+        frame = pandas.DataFrame(self._judge(targets[rows], out_of_fold[rows]), labels[rows])
+        return frame[frame["false_alarms"] <= false_alarms].sort_values("false_alarms", kind="stable")
 
     @property
     def n_iter_(self) -> int:
@@ -322,6 +358,20 @@ class BaseTableModel(TableParameters, BaseModel):
     def _learn(self, y: Any) -> Classification | Regression:
         """Learn which labels y holds, or check its numbers."""
         raise NotImplementedError
+
+    def _judge(self, y: np.ndarray, out_of_fold: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the columns of `check` for targets (n,) and their predictions out of fold."""
+        raise NotImplementedError
+
+    def _encode_targets(self, y: Any) -> Any:
+        """Check targets as in `fit`, and number classes."""
+        if isinstance(y, Targets):
+            return y.y
+        y = validate_targets(y, numeric=self._numeric)
+        if self._labels is None:
+            return y
+        self._labels.check(y)
+        return self._labels.encode(y)
 
     def _parse_recipe(self) -> Recipe:
         network, training = (
@@ -527,6 +577,11 @@ class TableClassifier(ClassifierMixin, BaseTableModel):
         # An output for each class, also if there are two
         return replace(labels, task=MULTICLASS, class_weight=self.class_weight)
 
+    def _judge(self, y: np.ndarray, out_of_fold: np.ndarray) -> dict[str, np.ndarray]:
+        p, false_alarms = judge_classes(y, out_of_fold)
+        target, prediction = self.classes_[y], self.classes_[out_of_fold.argmax(axis=1)]
+        return {"target": target, "prediction": prediction, "probability": p, "false_alarms": false_alarms}
+
 
 @explain_arguments
 @dataclass(eq=False, repr=False)
@@ -621,6 +676,11 @@ class TableRegressor(RegressorMixin, BaseTableModel):
         problem = Regression(1 if y.ndim == 1 else y.shape[1], "squared_error")
         problem.check(y)
         return problem
+
+    def _judge(self, y: np.ndarray, out_of_fold: np.ndarray) -> dict[str, np.ndarray]:
+        half, false_alarms = judge_numbers(y, out_of_fold)
+        bounds = {"low": out_of_fold - half, "high": out_of_fold + half}
+        return {"target": y, "prediction": out_of_fold, **bounds, "false_alarms": false_alarms}
 
 
 def find_folds(folds: Sequence[Any], members: int, rows: np.ndarray, n: int) -> list[np.ndarray]:

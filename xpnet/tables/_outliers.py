@@ -1,10 +1,11 @@
-"""Wrong targets: numbers that lie far outside of all others, and that predictions do not expect there.
+"""Wrong targets: numbers far outside of all others, and targets that predictions out of fold do not expect.
 
 How far the largest distances from the median lie from one another depends on the tail of the distribution. In a Pareto
 tail of exponent 1 / γ, the logarithm of the ratio of the two largest ones is exponential with the mean γ, which the
 largest tenth of the distances tells (B. Hill, "A Simple General Approach to Inference About the Tail of a
 Distribution", Annals of Statistics 3, 1975). So a gap that is wide for the tail of normal numbers is usual for that of
-incomes, and only what is far outside for the tail of its own kind is named.
+incomes, and only what is far outside for the tail of its own kind is named. The same tail says how many errors of
+predictions are as large by chance.
 """
 
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from xpnet._checks import warn
+from xpnet.core.calibration import find_widths, interpolate_widths
 from xpnet.tables.reading import Targets
 
 FEWEST = 50  # targets that differ from the median; of fewer, the tail is not known
@@ -19,6 +21,8 @@ MOST, MOST_SHARE = 3, 0.01  # targets that may be wrong: more of them are a grou
 GAP = 10.0  # in units of γ: one in exp(10) = 22,000 tables of such a tail has a wider one
 EXPLAINED = 0.25  # error of a target that is predicted, as a fraction of its distance from the median
 LEAST_TAIL = 0.25  # of γ, a little more than that of normal numbers
+INNER, OUTER = 0.8, 0.98  # quantiles of errors that tell their tail: few wrong targets do not reach it
+LEVEL = 0.9  # of the intervals beside targets
 
 
 def find_wrong_targets(y: np.ndarray, predicted: np.ndarray) -> np.ndarray:
@@ -58,6 +62,66 @@ def find_wrong_targets(y: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     return outliers[~is_predicted]  # those without a prediction, too
 
 
+def judge_numbers(y: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Measure how strange targets are beside their predictions out of fold, all (n,).
+
+    Errors are divided by the mean error of rows with similar predictions. Two quantiles of these tell their tail.
+
+    Returns
+    -------
+    pair of arrays
+        Half of the width of an interval for each target; and the number of targets with errors at least as large for
+        their prediction to expect if none is wrong.
+
+    Examples
+    --------
+    >>> y = np.sin(np.arange(400.0))
+    >>> y[7] = 9.0
+    >>> np.flatnonzero(judge_numbers(y, np.zeros(400))[1] < 1)
+    array([7])
+    """
+    errors = np.abs(y - predicted)
+    widths, _ = find_widths(predicted, np.minimum(errors, np.quantile(errors, LEVEL)), np.zeros_like(errors))
+    units = interpolate_widths(predicted[:, None], widths[None], np)[:, 0]
+    scaled = errors / units
+    inner, outer = np.maximum(np.quantile(scaled, [INNER, OUTER]), np.finfo(np.float32).tiny)
+    tail = max(np.log(outer / inner) / np.log((1 - INNER) / (1 - OUTER)), LEAST_TAIL)
+    with np.errstate(divide="ignore"):
+        expected = len(y) * np.minimum((1 - OUTER) * (scaled / outer) ** (-1 / tail), 1)
+    return units * np.quantile(scaled, LEVEL), expected
+
+
+def judge_classes(y: np.ndarray, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Measure how strange classes (n,) are beside their probabilities out of fold (n, n_classes).
+
+    Returns
+    -------
+    pair of arrays
+        The probability of the class of each row; and the number of rows with a class at most as probable to expect, if
+        the probabilities are right: the sum of all probabilities that are not larger.
+
+    Examples
+    --------
+    >>> judge_classes(np.array([0, 1, 1]), np.array([[0.75, 0.25], [0.5, 0.5], [0.875, 0.125]]))
+    (array([0.75 , 0.5  , 0.125]), array([2.125, 1.375, 0.125]))
+    """
+    own, ordered = p[np.arange(len(y)), y], np.sort(p, axis=None)
+    return own, np.cumsum(ordered)[np.searchsorted(ordered, own, side="right") - 1]
+
+
+def label_rows(y: Any) -> Any:
+    """Return the labels of the rows of targets: those of their index, or numbers from 0; of a file, from 1.
+
+    Examples
+    --------
+    >>> label_rows([0.5, 0.25])
+    array([0, 1])
+    """
+    if isinstance(y, Targets):
+        return y.rows + 1
+    return y.index if hasattr(y, "iloc") else np.arange(len(y))
+
+
 def warn_of_wrong_targets(y: Any, rows: np.ndarray, targets: np.ndarray, predicted: np.ndarray) -> None:
     """Warn of targets of a regression that lie far outside of all others, with the labels of their rows.
 
@@ -70,12 +134,9 @@ def warn_of_wrong_targets(y: Any, rows: np.ndarray, targets: np.ndarray, predict
     targets, predicted
         The targets of these rows, (n,) or (n, k), and their predictions out of fold, (n, k).
     """
-    title, labels = "y (rows count from 0)", rows
+    title, labels = "y" if hasattr(y, "iloc") else "y (rows count from 0)", label_rows(y)[rows].tolist()
     if isinstance(y, Targets):
-        title, labels = f"column {y.column!r} of {y.table} (rows count from 1, without the header)", y.rows[rows] + 1
-    elif hasattr(y, "iloc"):
-        title, labels = "y", y.index[rows]
-    labels = labels.tolist()
+        title = f"column {y.column!r} of {y.table} (rows count from 1, without the header)"
     columns = targets.reshape(predicted.shape).T
     for name, column, its in zip(getattr(y, "columns", range(len(columns))), columns, predicted.T):
         if not len(wrong := find_wrong_targets(column, its)):
