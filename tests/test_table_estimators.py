@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import sys
 from typing import Any
 
 import numpy as np
@@ -400,8 +401,33 @@ def test_progress_and_threads(capsys):
     quiet = TableRegressor(**FEW).fit(pets(), HEIGHT)
     assert capsys.readouterr() == ("", "")
     loud = TableRegressor(**FEW, n_jobs=-1, progress=True).fit(pets(), HEIGHT)
-    assert re.search(r"Epoch: 2 / 2,\t validation: r2 \S+, mean absolute error \S+\n", capsys.readouterr().out)
+    out = capsys.readouterr().out
+    assert out.startswith("Columns: number (2), category (2), date (1)\nEpoch: 1 / 2,")
+    assert re.search(r"Epoch: 2 / 2,\t validation: r2 \S+, mean absolute error \S+\n$", out)
     np.testing.assert_allclose(loud.predict(pets()), quiet.predict(pets()), rtol=1e-5, atol=1e-6)
+
+
+def test_long_phases_have_a_line_where_no_bar_is_shown(capsys, monkeypatch):
+    from tqdm import auto
+
+    class EagerBar(auto.tqdm):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options, mininterval=0, miniters=1)
+
+    x = np.random.default_rng(0).normal(size=(400, 500)) > 0
+    model = TableRegressor(2, hidden_layer_sizes=2, max_epochs=1, random_state=0, progress=True)
+    model.fit(x, x[:, 0]).describe_scores(x, x[:, 0])
+    out, err = capsys.readouterr()
+    words = ["Encoding", "Columns:", "Measuring", "Epoch:", "Calibrating", "Scoring"]
+    assert ([line.split()[0] for line in out.splitlines()], err) == (words, "")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr(auto, "tqdm", EagerBar)
+    model.fit(x, x[:, 0])
+    out, err = capsys.readouterr()
+    assert [line.split()[0] for line in out.splitlines()] == ["Columns:", "Epoch:"]
+    phases = ["Encoding columns", "Measuring columns: 100%", "Epoch 1/1, 2 networks", "Calibrating"]
+    seen = [err.index(phase) for phase in phases]
+    assert seen == sorted(seen)
 
 
 # What the command needs, too

@@ -8,6 +8,7 @@ from xpnet.tables.folds import choose_training_rows, make_folds, predict_out_of_
 from xpnet.tables.recipe import (
     Examples,
     Recipe,
+    calibrate_members,
     choose_scaling,
     give_scaling,
     make_members,
@@ -35,6 +36,7 @@ def train(x, y, recipe=SMALL, classes=None, place=None, weight=None, **options):
     ensemble = make_members(examples, recipe, seed=1, **({} if place is None else place._asdict()))
     give_scaling(ensemble, make_scaling(examples))
     train_members(ensemble, examples, recipe, folds, progress=False, **options)
+    calibrate_members(ensemble, examples, folds)
     return ensemble, folds
 
 

@@ -59,7 +59,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _print_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     """Print a warning as errors are printed, without a line of code that users of a command did not write."""
-    _print_message("warning", message)
+    from tqdm import tqdm
+
+    with tqdm.external_write_mode(file=sys.stderr):  # above a bar
+        _print_message("warning", message)
 
 
 def _print_message(kind: str, message: object) -> None:

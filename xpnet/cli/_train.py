@@ -19,17 +19,17 @@ from xpnet.files import write_file
 from xpnet.network.ensemble import Ensemble
 from xpnet.network.network import Network
 from xpnet.tables import hold_out
-from xpnet.tables.columns import from_plain
 from xpnet.tables.folds import TEST_SPLIT, count_folds
-from xpnet.tables.reading import FILE_KINDS, describe_columns, is_table, read_table
+from xpnet.tables.phases import show_phase
+from xpnet.tables.reading import FILE_KINDS, is_table, read_table
 from xpnet.tables.recipe import LR, WEIGHT_DECAY, choose_epoch_metrics, make_schedule
 from xpnet.tables.scores import score
 from xpnet.training import parse_metrics, parse_optimizer, parse_rate
-from xpnet.training.callback import Callback, Training
 from xpnet.training.callbacks import CSVLog, EarlyStopping
 from xpnet.value.structure import parse_cost
 
 MOMENTUM = 0.9
+LARGE_FILE = 50_000_000  # bytes of a table, which take several seconds to read
 FOR_TABLES = ("ignore", "categories", "bins", "test_group", "members", "check")
 FOR_ROWS = ("target", "test_split", "test_last")  # for tables and .npy files, which do not hold rows for testing
 FOR_ARRAYS = ("validation_split", "log")
@@ -81,14 +81,17 @@ def _train_table(options: argparse.Namespace) -> tuple[Ensemble, str]:
     if options.task not in (None, "classification", "regression"):
         raise ArgumentError(f"--task {options.task} is not for tables; choose from classification, regression")
     categories, group = split_names(options.categories), options.test_group
-    table = read_table(options.data, categories if group is None else [*categories, group])
-    X, y, groups = table.split(
-        options.target,
-        ignore=split_names(options.ignore),
-        categories=categories,
-        group=group,
-        task=options.task,
-    )
+    path = Path(options.data)
+    is_long = path.is_file() and path.stat().st_size > LARGE_FILE
+    with show_phase(f"Reading {path}", not options.quiet, is_long):
+        table = read_table(options.data, categories if group is None else [*categories, group])
+        X, y, groups = table.split(
+            options.target,
+            ignore=split_names(options.ignore),
+            categories=categories,
+            group=group,
+            task=options.task,
+        )
     train, test = _hold_out(options, y.y, groups)
     _say(options, f"{table.name}: {len(y):,} examples, {describe_targets(y.y, len(y.labels))}", len(test))
     for line in table.describe_rows(y):
@@ -100,7 +103,6 @@ def _train_table(options: argparse.Namespace) -> tuple[Ensemble, str]:
             **_choose_steps(options, "adamw", LR, WEIGHT_DECAY, make_schedule),
             **_select(options, ("epochs", "batch_size", "metrics")),
             "class_weight": _number_weights(options.class_weight, y.labels),
-            "callbacks": lambda k: [] if k else [_Announcement(options)],
         },
         **{OF_TABLES[name]: value for name, value in _select(options, OF_TABLES).items()},
         **_select(options, OF_PLACES),
@@ -236,17 +238,6 @@ def _explain_interrupt(options: argparse.Namespace, net: Network | None = None) 
         if isinstance(stop, SystemExit):  # SIGTERM, whose status stays
             raise
         raise KeyboardInterrupt("; ".join(words)) from stop
-
-
-class _Announcement(Callback):
-    """Says what is done with the columns of a table, as soon as it is known."""
-
-    def __init__(self, options: argparse.Namespace) -> None:
-        self._options = options
-
-    def on_train_begin(self, training: Training) -> None:
-        """Say it."""
-        _say(self._options, f"Columns: {describe_columns(from_plain(training.net.notes['columns']))}")
 
 
 def _say(options: argparse.Namespace, text: str, n_test: int = 0) -> None:

@@ -12,7 +12,17 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.validation import check_is_fitted
 
-from xpnet._checks import check_dict, check_lengths, count, has_entries, in_range, list_names, warn, yes_or_no
+from xpnet._checks import (
+    check_dict,
+    check_lengths,
+    count,
+    has_entries,
+    in_range,
+    list_names,
+    printable,
+    warn,
+    yes_or_no,
+)
 from xpnet._names import explain_arguments
 from xpnet.backends import backend_of
 from xpnet.core.arrays import Array
@@ -46,10 +56,12 @@ from xpnet.tables._outliers import judge_classes, judge_numbers, label_rows, war
 from xpnet.tables.columns import BINS, Encoded, group_parts, name_inputs
 from xpnet.tables.encoding import find_importances
 from xpnet.tables.folds import make_folds, number_groups, predict_out_of_fold
-from xpnet.tables.reading import Features, Targets
+from xpnet.tables.phases import LARGE, MoveBar, show_phase
+from xpnet.tables.reading import Features, Targets, describe_columns
 from xpnet.tables.recipe import (
     Examples,
     Recipe,
+    calibrate_members,
     choose_scaling,
     give_scaling,
     leaves_out_rows,
@@ -175,8 +187,12 @@ class BaseTableModel(TableParameters, BaseModel):
             class_weight[targets] = row_weight
         if weight is not None and np.ptp(weight) == 0:
             weight = None
-        encoder = TableEncoder(self.categories, bins=self.bins).fit(table)
-        x, columns = encoder.transform(table), get_columns(encoder)
+        is_long = len(targets) * stand_in.n_features_in_ >= LARGE
+        with show_phase("Encoding columns", self.progress, is_long):
+            encoder = TableEncoder(self.categories, bins=self.bins).fit(table)
+            x, columns = encoder.transform(table), get_columns(encoder)
+        if self.progress:
+            print(printable(f"Columns: {describe_columns(columns)}"), flush=True)
         examples = Examples(x, targets, None if labels is None else len(labels.classes), weight)
         place: dict[str, Any] = {"seed": seed, "backend": backend}
         recipe = recipe.complete(len(x))
@@ -191,7 +207,9 @@ class BaseTableModel(TableParameters, BaseModel):
         metrics = parse_metrics("metrics", recipe.training.get("metrics", ()), ensemble[0].value.model)
         sizes = {name: n_in for name, parts in group_parts(columns).items() if (n_in := len(name_inputs(parts)))}
         if self.bins and "standardize" not in recipe.network:
-            scaling = choose_scaling(examples, recipe, folds, [*sizes.values()], threads, **place)
+            with show_phase("Measuring columns", self.progress, is_long) as bar:
+                watch = [MoveBar(bar)]
+                scaling = choose_scaling(examples, recipe, folds, [*sizes.values()], threads, watch, **place)
             give_scaling(ensemble, scaling)
         name = y.column if isinstance(y, Targets) else getattr(y, "name", None)
         notes = {
@@ -205,17 +223,19 @@ class BaseTableModel(TableParameters, BaseModel):
             network.notes = notes
         options = {"checkpoint": checkpoint, "every": every, "resume": resume, "threads": threads}
         train_members(ensemble, examples, recipe, folds, progress=self.progress, **options)
-        if len(x) >= LEAST_ROWS:
-            ensemble.fit_novelty(x)
-        predicted = predict_out_of_fold(ensemble, x, folds)
+        stand_in.encoder_, stand_in.ensemble_, stand_in._scores = encoder, ensemble, None
+        with show_phase("Calibrating", self.progress, is_long):
+            calibrate_members(ensemble, examples, folds)
+            if len(x) >= LEAST_ROWS:
+                ensemble.fit_novelty(x)
+            predicted = predict_out_of_fold(ensemble, x, folds)
+            if leaves_out_rows(folds):
+                stand_in._scores = score_predictions(ensemble, targets, predicted, metrics, class_weight)
+                importances = measure_importances(ensemble, examples, folds, sizes)
+                for network in ensemble:
+                    network.notes = {**notes, "importances": importances}
         if labels is None and ensemble.histories[0]:
             warn_of_wrong_targets(y, rows, targets, predicted)
-        stand_in.encoder_, stand_in.ensemble_, stand_in._scores = encoder, ensemble, None
-        if leaves_out_rows(folds):
-            stand_in._scores = score_predictions(ensemble, targets, predicted, metrics, class_weight)
-            importances = measure_importances(ensemble, examples, folds, sizes)
-            for network in ensemble:
-                network.notes = {**notes, "importances": importances}
         out_of_fold = np.full((n, predicted.shape[1]), np.nan, predicted.dtype)
         out_of_fold[rows] = predicted
         stand_in._labels, stand_in._class_weight = labels, class_weight
@@ -256,14 +276,15 @@ class BaseTableModel(TableParameters, BaseModel):
             if self._scores is None:
                 raise ArgumentError("no rows were left out in fit, which the scores out of fold need; give X and y")
             return self._scores
-        x = self._encode(X).x
-        metrics = parse_metrics("metrics", (self.training or {}).get("metrics", ()), self.ensemble_[0].value.model)
-        check_lengths("X", len(x), "y", len(y))
-        y = self._encode_targets(y)
-        if self._class_weight is None:
-            return score(self.ensemble_, (x, y), metrics)
-        p = self.ensemble_.backend.to_numpy(self.ensemble_.predict_proba(x))
-        return score_predictions(self.ensemble_, y, p, metrics, self._class_weight)
+        with show_phase("Scoring", self.progress, len(y) * self.n_features_in_ >= LARGE):
+            x = self._encode(X).x
+            metrics = parse_metrics("metrics", (self.training or {}).get("metrics", ()), self.ensemble_[0].value.model)
+            check_lengths("X", len(x), "y", len(y))
+            y = self._encode_targets(y)
+            if self._class_weight is None:
+                return score(self.ensemble_, (x, y), metrics)
+            p = self.ensemble_.backend.to_numpy(self.ensemble_.predict_proba(x))
+            return score_predictions(self.ensemble_, y, p, metrics, self._class_weight)
 
     def check(self, y: Any, *, false_alarms: float = 1.0) -> Any:
         """Find the rows of `fit` whose targets look wrong, by predictions out of fold.
@@ -456,8 +477,8 @@ class TableClassifier(ClassifierMixin, BaseTableModel):
         Draws folds, initial weights and minibatches: a number, a `numpy.random.RandomState`, or None for NumPy's global
         one.
     progress
-        Whether to show a bar on standard error, and a line per epoch on standard output, with scores of the folds in
-        the units of the targets.
+        Whether to print what ``xpnet train`` prints: a bar on standard error for what is being done, and on standard
+        output the kinds of the columns, and a line per epoch with scores of the folds in the units of the targets.
     backend, device
         Where the networks compute, as in `xpnet.Network`. Unless given, it is where X lies, and NumPy for tables.
     network : mapping, optional

@@ -33,6 +33,7 @@ from xpnet.network.ensemble import Ensemble
 from xpnet.network.network import Network
 from xpnet.tables.folds import choose_training_rows, predict_out_of_fold
 from xpnet.training import parse_metrics, parse_optimizer
+from xpnet.training.callback import Callback
 from xpnet.training.callbacks import EarlyStopping
 from xpnet.value.structure import parse_cost
 
@@ -41,6 +42,7 @@ __all__ = [
     "WEIGHT_DECAY",
     "Examples",
     "Recipe",
+    "calibrate_members",
     "choose_epoch_metrics",
     "choose_scaling",
     "find_shift",
@@ -183,6 +185,7 @@ def choose_scaling(
     folds: Sequence[np.ndarray],
     columns: Sequence[int],
     threads: int | str = "auto",
+    callbacks: Sequence[Callback] = (),
     **settings: Any,
 ) -> Scaling:
     """Choose the scaling of all members, by a short training of a few of them if they leave out rows.
@@ -195,6 +198,8 @@ def choose_scaling(
         The number of inputs of each column of the table.
     threads
         Number of threads for the members.
+    callbacks
+        Those of the first member in the short training.
     settings
         Further arguments of `Ensemble`: `seed`, `backend`, `device`.
     """
@@ -203,7 +208,7 @@ def choose_scaling(
         return scaling
     rng = np.random.default_rng(settings.get("seed"))
     steps = {name: recipe.training[name] for name in ("batch_size",) if name in recipe.training}
-    training = {**steps, "epochs": min(epochs, PROBE_EPOCHS)}
+    training = {**steps, "epochs": min(epochs, PROBE_EPOCHS), "callbacks": lambda k: [] if k else callbacks}
     short = Recipe(min(recipe.members, PROBES), recipe.hidden, training=training).complete(n)
     rows = [rng.permutation(rows)[:PROBE_ROWS] for rows in choose_training_rows(folds, n, rng)[: short.members]]
     left_out = [rng.permutation(fold)[:PROBE_FOLD_ROWS] for fold in folds[: short.members]]
@@ -326,26 +331,34 @@ def give_scaling(ensemble: Ensemble, scaling: Scaling) -> None:
 def train_members(
     ensemble: Ensemble, examples: Examples, recipe: Recipe, folds: Sequence[np.ndarray], **options: Any
 ) -> None:
-    """Train the members, each on the rows outside its fold, and calibrate the ensemble by their folds.
+    """Train the members, each on the rows outside its fold.
 
     Parameters
     ----------
     ensemble
         The members, from `make_members`.
     examples
-        What they learn. The calibration is of the rows as they are: where there are weights, the biases of the last
-        layer are shifted, so that mean probabilities are the frequencies of the classes.
+        What they learn.
     recipe
         How to train; complete.
     folds
-        The rows that each member leaves out; if there are none, members are trained to the end, and not calibrated.
+        The rows that each member leaves out; if there are none, members are trained to the end.
     options
         Further arguments of `Ensemble.train`.
     """
-    rng, model = np.random.default_rng(recipe.network.get("seed", ensemble.seeds[0])), ensemble[0].value.model
+    rng = np.random.default_rng(recipe.network.get("seed", ensemble.seeds[0]))
     _train(ensemble, examples, recipe, choose_training_rows(folds, len(examples.x), rng), folds, **options)
     for network in ensemble:
         network.reset_optimizer(SGD())  # AdamW's averages would make files three times as large
+
+
+def calibrate_members(ensemble: Ensemble, examples: Examples, folds: Sequence[np.ndarray]) -> None:
+    """Calibrate trained members by the rows that they left out, if they did.
+
+    The calibration is of the rows as they are: where these have weights, the biases of the last layer are shifted, so
+    that mean probabilities are the frequencies of the classes. Arguments are those of `train_members`.
+    """
+    model = ensemble[0].value.model
     if not (leaves_out_rows(folds) and ensemble.histories[0] and (model.task == "regression" or can_temper(model))):
         return
     if examples.weight is not None and model.task == "classification":  # predict rows as frequent as in the table
