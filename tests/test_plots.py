@@ -108,6 +108,23 @@ def draw_importances():
     return plots.importances(net, 5)
 
 
+class Classes:
+    """A model of three classes whose probabilities rise, fall and stay, as a function of any column."""
+
+    classes_ = np.array(["cat", "dog", "eel"])
+
+    def partial_dependence(self, X, column, points):
+        values = np.linspace(0, 4, points) if column == "mass" else np.array(["a", "b", "c"])
+        mean = np.linspace(0.1, 0.5, len(values))
+        return values, np.stack([mean, 0.6 - mean, np.full_like(mean, 0.4)], axis=1), 0.05 + np.zeros((len(values), 3))
+
+
+def draw_partial_dependence():
+    left, right = Figure().subplots(1, 2)
+    plots.partial_dependence(Classes(), None, "mass", ax=left)
+    return plots.partial_dependence(Classes(), None, "kind", ax=right)
+
+
 DRAW = {
     "history": lambda: plots.history(history(1.0, training_accuracy=accuracy)),
     "compare": lambda: plots.compare({str(rate): history(rate) for rate in (1.0, 2.0, 3.0)}),
@@ -118,6 +135,7 @@ DRAW = {
     "error_bars": lambda: plots.error_bars(gaussian(), *CURVE),
     "calibration": lambda: plots.calibration(gaussian(), noisy()),
     "importances": draw_importances,
+    "partial_dependence": draw_partial_dependence,
 }
 
 
@@ -395,6 +413,18 @@ def test_tables_are_encoded_as_their_estimators_do(kind):
             draw(model, X, y)
 
 
+@pytest.mark.needs("pandas")
+def test_the_partial_dependence_of_two_classes_is_that_of_the_second():
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    model = TableClassifier(2, hidden_layer_sizes=4, max_epochs=2, random_state=0).fit(X, X[:, 0] > 0)
+    values, mean, std = model.partial_dependence(X, 0, points=7)
+    ax = plots.partial_dependence(model, X, 0, points=7).axes[0]
+    assert_array_equal(ax.lines[0].get_xydata(), np.stack([values, mean[:, 1]], axis=1))
+    assert (len(ax.lines), ax.get_xlabel(), ax.get_ylabel()) == (1, "0", "mean probability of True")
+    band = ax.collections[0].get_paths()[0].get_extents()
+    assert_allclose([band.ymin, band.ymax], [(mean - std)[:, 1].min(), (mean + std)[:, 1].max()])
+
+
 # What is refused
 
 NET, REGRESSION = Network([4, 3], task="classification", seed=0), Network([1, 1], task="regression", seed=0)
@@ -425,6 +455,7 @@ H = History([{"epoch": 1, "cost": 0.5}])
         (lambda: plots.error_bars(REGRESSION, *CURVE), "error_bars", 'a network with cost="gaussian"'),
         (lambda: plots.error_bars(gaussian(), *CURVE, sigmas=0), "sigmas=0", "2 is common"),
         (lambda: plots.importances(NET), "importances", "fit one whose members leave out rows"),
+        (lambda: plots.partial_dependence(NET, None, 0), "model is of type Network", "give a fitted TableClassifier"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(draw, argument, remedy):

@@ -218,6 +218,53 @@ def test_importances_of_classes_and_without_rows_left_out():
     assert not hasattr(whole.fit(X, y, folds=[[], []]), "feature_importances_")
 
 
+@pytest.mark.parametrize(("column", "categories"), [("slope", None), ("kind", ["kind"])])
+@pytest.mark.parametrize("kind", [TableRegressor, TableClassifier])
+def test_partial_dependence_is_that_of_scikit_learn(kind, column, categories):
+    from sklearn.inspection import partial_dependence
+
+    X, y = three_columns(100)
+    X.loc[3, "noise"], y = np.nan, y if kind is TableRegressor else np.digitize(y, [0, 1])
+    model = kind(**FEW).fit(X, y)
+    values, mean, std = model.partial_dependence(X[:30], column, points=5)
+    assert set(values) <= set(X[column][:30])
+    assert len(values) == len({*values}) == (2 if categories else 5)
+    expected = partial_dependence(
+        model, X[:30], [column], custom_values={column: values}, categorical_features=categories, kind="average"
+    )
+    np.testing.assert_allclose(mean, expected["average"].T.squeeze(), rtol=1e-5)
+    if kind is TableClassifier:  # at the temperature of the ensemble, which a member alone lacks
+        assert (std < 0.05).all()
+        return
+    members = []
+    for network in model.ensemble_:
+        model.ensemble_ = Ensemble.of([network])
+        members.append(model.partial_dependence(X[:30], column, points=5)[1])
+    np.testing.assert_allclose(std, np.std(members, axis=0), rtol=1e-3)
+
+
+def test_values_of_a_partial_dependence():
+    """Dates, many texts, truth values with holes; and columns of arrays by their numbers."""
+    import pandas
+
+    X = pets()
+    X["note"] = [f"n{k // 2:02}" for k in range(60)]
+    model = TableRegressor(**FEW).fit(X, HEIGHT)
+    dates, *_ = model.partial_dependence(X, "born", points=4)
+    assert [*dates] == [*pandas.to_datetime(["2024-01-01", "2024-01-21", "2024-02-09", "2024-02-29"])]
+    X["kind"] = ["eel"] * 30 + ["cat"] * 20 + ["dog", None] * 5
+    assert [*model.partial_dependence(X, "kind", points=2)[0]] == ["cat", "eel"]
+    assert [*model.partial_dependence(X, "kind")[0]] == ["cat", "dog", "eel"]
+    array = TableRegressor(**FEW).fit(NUMBERS, HEIGHT)
+    assert array.partial_dependence(NUMBERS, 2, points=2)[0].tolist() == [NUMBERS[:, 2].min(), NUMBERS[:, 2].max()]
+    for column, table, message in (
+        ("always", X.assign(always=1), "column 'always' is none of those that become inputs; choose from 'length', 'k"),
+        ("kind", X.assign(kind=None), "X has no value in column 'kind'; give rows that have some"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.partial_dependence(table, column)
+
+
 def test_rows_of_wrong_numbers_are_found_by_their_labels():
     X, y = three_columns()
     y.index = X.index = [f"r{k}" for k in range(400)]

@@ -24,7 +24,7 @@ from xpnet.plots._classes import decision_boundary, mistakes
 from xpnet.plots._layers import activations, weights
 from xpnet.plots._regressions import error_bars
 from xpnet.plots._style import curve_style  # noqa: F401
-from xpnet.plots._tables import importances
+from xpnet.plots._tables import importances, partial_dependence
 from xpnet.plots._trainings import compare, history
 
 __all__ = [
@@ -36,5 +36,6 @@ __all__ = [
     "history",
     "importances",
     "mistakes",
+    "partial_dependence",
     "weights",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 from xpnet._checks import count, truncate
 from xpnet.errors import ArgumentError
 from xpnet.plots._models import first_network, open_model
-from xpnet.plots._style import LIGHT, figure_of, make_axes
+from xpnet.plots._style import COLORS, DASHES, LIGHT, MARKERS, figure_of, make_axes
 
 MOST_LETTERS = 40  # in the name of a column
 
@@ -58,4 +59,64 @@ def importances(net: Any, n: int = 20, *, ax: Axes | None = None) -> Figure:
     ax.barh(range(len(names)), means, xerr=stds, color=LIGHT, ecolor=rcParams["text.color"], capsize=2)
     ax.set(xlabel="importance", xlim=(0, None), yticks=range(len(names)), yticklabels=names)
     ax.set_ylim(len(names) - 0.4, -0.6)
+    return figure_of(ax)
+
+
+def partial_dependence(model: Any, X: Any, column: Any, *, points: int = 40, ax: Axes | None = None) -> Figure:
+    """Draw the mean prediction as a function of one column of a table, and its spread over the members.
+
+    Parameters
+    ----------
+    model
+        A fitted `TableClassifier` or `TableRegressor`.
+    X, column, points
+        As in their method `partial_dependence`, which computes the numbers.
+    ax
+        Where to draw; by default axes of a new figure.
+
+    Returns
+    -------
+    Figure
+        With a curve, or a point for each text, and a band or bars of one standard deviation; for more than two classes
+        with one for each, for two with the probability of the second.
+
+    Raises
+    ------
+    ArgumentError
+        If `model` is none of these, or if X or the column does not fit.
+
+    Examples
+    --------
+    >>> from xpnet.estimators import TableRegressor
+    >>> X = np.arange(40.0).reshape(20, 2)
+    >>> model = TableRegressor(2, hidden_layer_sizes=4, max_epochs=1, random_state=0).fit(X, X[:, 1])
+    >>> partial_dependence(model, X, 1, points=5).axes[0].lines[0].get_xdata().tolist()
+    [1.0, 11.0, 19.0, 29.0, 39.0]
+    """
+    if not hasattr(model, "partial_dependence"):
+        raise ArgumentError(
+            f"model is of type {type(model).__name__}; give a fitted TableClassifier or TableRegressor, whose columns "
+            "partial_dependence draws"
+        )
+    values, *results = model.partial_dependence(X, column, points=points)
+    means, stds = (np.atleast_2d(part.T) for part in results)
+    names = [str(name) for name in getattr(model, "classes_", [f"target {k}" for k in range(len(means))])]
+    ax, first = make_axes(ax), 1 if len(means) == 2 and hasattr(model, "classes_") else 0
+    is_measured = values.dtype.kind in "iufM"
+    places = values if is_measured else np.arange(len(values))
+    for k in range(first, len(means)):
+        look = {"color": COLORS[k % len(COLORS)], "label": names[k]}
+        if is_measured:
+            ax.plot(places, means[k], linestyle=DASHES[k % len(DASHES)], **look)
+            ax.fill_between(
+                places, means[k] - stds[k], means[k] + stds[k], color=look["color"], alpha=0.25, linewidth=0
+            )
+        else:
+            ax.errorbar(places, means[k], stds[k], fmt=MARKERS[k % len(MARKERS)], capsize=2, **look)
+    if not is_measured:
+        ax.set_xticks(places, [truncate(value, MOST_LETTERS) for value in values], rotation=30, ha="right")
+    what = f"probability of {names[first]}" if first else "probability" if hasattr(model, "classes_") else "prediction"
+    ax.set(xlabel=str(column), ylabel=f"mean {what}")
+    if len(means) - first > 1:
+        ax.legend()
     return figure_of(ax)

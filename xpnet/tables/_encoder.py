@@ -148,7 +148,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         stand_in = copy.copy(self)  # scikit-learn's check sets attributes on it
         features = check_table(stand_in, X, reset=True)
         if not isinstance(features, Features):
-            features = self._open(_to_frame(features))
+            features = self._open(to_frame(features))
         columns = learn_columns(features.table, features.cells, features.rows, features.marks, limits, bins)
         self.__dict__ = {**vars(stand_in), "_columns": (*columns, *features.left_out)}
         return self
@@ -274,7 +274,7 @@ def encode_table(encoder: TableEncoder, X: Any) -> Encoded:
     columns, X = get_columns(encoder), check_table(encoder, X, reset=False)
     if isinstance(X, Features):
         return encode_columns(columns, X.cells, X.marks.decimal).take(X.rows)
-    encoded = encode_columns(columns, read_frame(columns, _to_frame(X), "X"))
+    encoded = encode_columns(columns, read_frame(columns, to_frame(X), "X"))
     for line in encoded.describe("X"):
         warn(line)
     return encoded
@@ -339,7 +339,7 @@ def _check_rows(X: Any, reset: bool) -> Any:
     return X
 
 
-def _to_frame(X: Any) -> Any:
+def to_frame(X: Any) -> Any:
     """Return a checked table as a DataFrame of pandas with texts as names."""
     import pandas
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from xpnet.inference import predict
 from xpnet.network.ensemble import Ensemble
 from xpnet.tables.recipe import Examples, measure_rises
 
@@ -40,3 +42,47 @@ def measure_importances(
     mean = np.maximum(np.mean(means, axis=0), 0)
     mean, std = (part / (mean.sum() or 1.0) for part in (mean, np.std(means, axis=0)))
     return dict(zip(columns, zip(mean.tolist(), std.tolist())))
+
+
+def choose_values(column: Any, most: int) -> np.ndarray:
+    """Choose different values of a column of pandas, and return the number of a row that has each of them, in order.
+
+    Of more than `most` numbers or dates, these are quantiles; of other values, the most frequent ones.
+
+    Examples
+    --------
+    >>> import pandas
+    >>> choose_values(pandas.Series([3.0, 1.0, None, 2.0, 5.0, 4.0, 3.0]), 3)
+    array([1, 0, 4])
+    >>> choose_values(pandas.Series(["c", "a", "b", "b", "a"]), 2)
+    array([1, 2])
+    """
+    from pandas.api.types import is_bool_dtype, is_datetime64_any_dtype, is_numeric_dtype
+
+    column = column.reset_index(drop=True).dropna()
+    if is_datetime64_any_dtype(column) or (is_numeric_dtype(column) and not is_bool_dtype(column)):
+        ordered = column.sort_values(kind="stable")
+        if ordered.nunique() > most:
+            ordered = ordered.iloc[np.rint(np.linspace(0, len(ordered) - 1, most)).astype(int)]
+        return ordered.drop_duplicates().index.to_numpy()
+    different = column.drop_duplicates()
+    frequent = different[different.isin(column.value_counts().index[:most])]
+    return frequent.sort_values(key=lambda values: values.astype(str)).index.to_numpy()
+
+
+def compute_partial_dependence(
+    ensemble: Ensemble, x: np.ndarray, inputs: slice, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Predict all rows with the inputs of a column as in each of some rows; return means (n_rows, n_targets) over them.
+
+    The second result is the standard deviation of the means over the members. x is changed. Synchronizes.
+    """
+    to_numpy = ensemble.backend.to_numpy
+    predict_all: Any = ensemble.predict if ensemble[0].task == "regression" else ensemble.predict_proba
+    means, members = list[np.ndarray](), list[list[np.ndarray]]()
+    for block in x[rows, inputs]:
+        x[:, inputs] = block
+        means.append(to_numpy(predict_all(x)).reshape(len(x), -1).mean(axis=0))
+        outputs = (predict(value, x, value.model.cost.point) for value in ensemble.values)
+        members.append([to_numpy(output).mean(axis=0) for output in outputs])
+    return np.array(means), np.std(members, axis=1)

@@ -50,10 +50,10 @@ from xpnet.estimators.targets import (
 from xpnet.inference import LEAST_ROWS
 from xpnet.network.ensemble import Ensemble
 from xpnet.tables._cells import label
-from xpnet.tables._encoder import TableEncoder, check_table, encode_table, get_columns
-from xpnet.tables._explain import measure_importances
+from xpnet.tables._encoder import TableEncoder, check_table, encode_table, get_columns, to_frame
+from xpnet.tables._explain import choose_values, compute_partial_dependence, measure_importances
 from xpnet.tables._outliers import judge_classes, judge_numbers, label_rows, warn_of_wrong_targets
-from xpnet.tables.columns import BINS, Encoded, group_parts, name_inputs
+from xpnet.tables.columns import BINS, Encoded, find_inputs, group_parts, name_inputs
 from xpnet.tables.encoding import find_importances
 from xpnet.tables.folds import make_folds, number_groups, predict_out_of_fold
 from xpnet.tables.phases import LARGE, MoveBar, show_phase
@@ -285,6 +285,44 @@ class BaseTableModel(TableParameters, BaseModel):
                 return score(self.ensemble_, (x, y), metrics)
             p = self.ensemble_.backend.to_numpy(self.ensemble_.predict_proba(x))
             return score_predictions(self.ensemble_, y, p, metrics, self._class_weight)
+
+    def partial_dependence(self, X: Any, column: Any, *, points: int = 40) -> tuple[Any, np.ndarray, np.ndarray]:
+        """Compute the mean prediction as a function of one column, and its spread over the members.
+
+        All rows get the same value in the column, and keep their values in the others (J. Friedman, "Greedy Function
+        Approximation: A Gradient Boosting Machine", Annals of Statistics 29, 2001).
+
+        Parameters
+        ----------
+        X : DataFrame or array of shape (n_samples, n_features)
+            The rows over which predictions are averaged; some hundreds are enough.
+        column : str or int
+            The name of the column; of an array its number, from 0.
+        points
+            The largest number of values: quantiles of numbers and dates, otherwise the most frequent values.
+
+        Returns
+        -------
+        values : array of shape (n_values,)
+            Values of the column in X, in order.
+        mean, std : ndarray of shape (n_values,), (n_values, n_outputs) or (n_values, n_classes)
+            The mean of `predict`, or of `predict_proba`, and the standard deviation of the means of single members.
+
+        Raises
+        ------
+        ArgumentError
+            If X does not fit, or if the column is left out, or lacks values.
+        """
+        check_is_fitted(self)
+        points, X = count("points", points, 2), check_table(self.encoder_, X, reset=False)
+        frame, name = to_frame(X), f"x{column}" if isinstance(column, int) else column
+        inputs = find_inputs(get_columns(self.encoder_), name)
+        x = self._encode(X).x
+        rows = choose_values(frame[name], points)
+        if not len(rows):
+            raise ArgumentError(f"X has no value in column {name!r}; give rows that have some")
+        mean, std = compute_partial_dependence(self.ensemble_, x, inputs, rows)
+        return frame[name].iloc[rows].to_numpy(), *map(drop_single_output, (mean, std))
 
     def check(self, y: Any, *, false_alarms: float = 1.0) -> Any:
         """Find the rows of `fit` whose targets look wrong, by predictions out of fold.

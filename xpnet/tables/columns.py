@@ -57,6 +57,7 @@ __all__ = [
     "NumberColumn",
     "choose_input_dtype",
     "encode_columns",
+    "find_inputs",
     "find_texts",
     "from_plain",
     "group_parts",
@@ -467,6 +468,22 @@ def group_parts(columns: Iterable[Column]) -> dict[str, tuple[Column, ...]]:
     for column in columns:
         groups[column.name] = (*groups.get(column.name, ()), column)
     return groups
+
+
+def find_inputs(columns: Iterable[Column], name: str) -> slice:
+    """Find the inputs of a column, which lie side by side; refuse one that has none.
+
+    Examples
+    --------
+    >>> find_inputs([CategoryColumn("sex", ("f", "m"), True, False), NumberColumn("mass", 3.5, False)], "mass")
+    slice(3, 4, None)
+    """
+    groups, first = group_parts(column for column in columns if column.inputs), 0
+    for other, parts in groups.items():
+        if other == name:
+            return slice(first, first + len(name_inputs(parts)))
+        first += len(name_inputs(parts))
+    raise ArgumentError(f"column {name!r} is none of those that become inputs; choose from {list_names([*groups])}")
 
 
 def find_texts(columns: Iterable[Column]) -> list[str]:
