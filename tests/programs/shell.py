@@ -30,6 +30,7 @@ operation = partial(register, OPERATIONS)
 
 NAMES = ["size", "größe", "a b", 'say "so"', "x,y", "日付", "y", "label", "x", "prediction"]
 TEXTS = ["red", "Öl", 'a "b"', "c, d", "日本", "it's", "e;f", "-g"]
+MARKS = " (text)"  # follows the name of the texts of a column that holds numbers, too
 COSTS = ["huber", "absolute", "gaussian", "quantile(0.1, 0.5, 0.9)"]
 
 
@@ -64,6 +65,8 @@ def draw_table(r: random.Random) -> Table:
         "days": lambda: days.strftime("%Y-%m-%d"),
         "times": lambda: (days + pandas.to_timedelta(g.integers(0, 1440, n), "min")).strftime("%Y-%m-%d %H:%M"),
         "names": lambda: [f"name {i}" for i in range(n)],
+        "marks": lambda: g.choice(["4", "7", "12", "12+", "unknown"], n, p=[0.2, 0.2, 0.2, 0.2, 0.2]),
+        "units": lambda: [f"{k} kg" for k in g.integers(5, 30, n)],
     }
     columns = {name: pandas.Series(kinds[r.choice([*kinds])]()) for name in r.sample(NAMES, r.randint(2, 6))}
     columns["sure"] = pandas.Series(kinds["numbers"]())
@@ -153,8 +156,11 @@ def find_unseen(columns: list[dict[str, Any]], frame: Any) -> np.ndarray:
         if column["kind"] == "category":
             known = [*column["values"], *([""] if column["missing"] else [])]
             rows |= ~frame[column["name"]].map(show_text).isin(known).to_numpy() & (not column["rare"])
+        elif column["kind"] == "mark":
+            marks = frame[column["name"]].map(show_mark)
+            rows |= ~marks.isin([*column["values"], ""]).to_numpy() & (not column["rare"])
         elif column["kind"] != "left out" and not column["missing"]:
-            rows |= frame[column["name"]].isna().to_numpy()
+            rows |= frame[column["name"]].map(to_number).isna().to_numpy()
     return rows
 
 
@@ -246,11 +252,9 @@ def fill_inputs(path: str, frame: Any) -> dict[str, Any]:
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     inputs = {}
     for value in session.get_inputs():
-        column = frame[value.name]
-        if value.type == "tensor(string)":
-            inputs[value.name] = column.map(show_text).to_numpy(str)[:, None]
-        else:
-            inputs[value.name] = column.map(to_number).to_numpy(float)[:, None]
+        name = value.name.removesuffix(MARKS)
+        cells = frame[name].map(show_mark if name != value.name else show_text if "string" in value.type else to_number)
+        inputs[value.name] = cells.to_numpy(str if "string" in value.type else float)[:, None]
     return inputs
 
 
@@ -259,24 +263,32 @@ def show_text(cell: Any) -> str:
     return "" if cell != cell or cell is None else str(cell).strip()
 
 
+def show_mark(cell: Any) -> str:
+    """What stands beside a number, or in its place."""
+    return show_text(cell).lstrip("0123456789.")
+
+
 def to_number(cell: Any) -> float:
     """A cell as a number; days since 1970 of a date, NaN where it is missing."""
     import pandas
 
+    if number := re.match(r"(\d*)(\+| kg|unknown|$)", show_text(cell)):
+        return float(number[1] or "nan")
     if isinstance(cell, str):
         return (pandas.Timestamp(cell) - pandas.Timestamp(1970, 1, 1)) / pandas.Timedelta(days=1)
-    return float("nan") if cell is None else float(cell)
+    return float(cell)
 
 
 def set_field(field: dict[str, Any], row: Any) -> dict[str, Any]:
     """What a user sets on a page for a cell of a row."""
-    cell = row[field["name"].removesuffix(" (days since 1970)")]
+    name = field["name"].removesuffix(" (days since 1970)").removesuffix(MARKS)
+    cell = row[name]
     if "rows" in field:
-        options, text = field["options"], show_text(cell)
+        options, text = field["options"], (show_mark if field["name"].endswith(MARKS) else show_text)(cell)
         others = ["missing"] if text == "" else []
         found = [options.index(name) for name in (text, *others, "rare or unknown", "another") if name in options]
         return {"value": found[0], "missing": False}
-    is_missing = cell != cell or cell is None
+    is_missing = np.isnan(to_number(cell))
     return {"value": field["median"] if is_missing else to_number(cell), "missing": bool(is_missing)}
 
 

@@ -26,7 +26,7 @@ from .world import Failure, Interrupted, assert_close, new_path, to_host
 OPERATIONS: dict[str, Operation] = {}
 operation = partial(register, OPERATIONS)
 TEXTS = ("text", "category", "declared number", "code")
-KINDS = (*TEXTS, "number", "count", "truth", "date", "written date", "written number")
+KINDS = (*TEXTS, "unit", "marked", "number", "count", "truth", "date", "written date", "written number")
 PERIODS = {"year": 365.2425, "week": 7.0, "day": 1.0}  # in days
 ROUNDING = 2e-5  # of float32, in which networks of tables compute
 
@@ -63,6 +63,8 @@ def draw_column(rng: np.random.Generator, kind: str, n: int, holes: bool) -> Any
     values: Any = {
         "number": numbers,
         "written number": [f"{value:.2f}".replace(".", ",") for value in numbers],
+        "unit": [f"{value:.2f} kg" for value in numbers],
+        "marked": [("DQ" if k % 5 == 4 else f"{value:.2f}{'+' * (k % 5 == 3)}") for k, value in enumerate(numbers)],
         "count": rng.integers(0, 4, n) * mostly_0 + np.arange(n) // (n - 1),
         "text": [("cat", "dog", "eel", "cat", "dog", "eel", "cat", "dog", "eel", "one of its kind")[k] for k in twice],
         "category": [("sea", "land")[k % 2] for k in range(n)],
@@ -96,6 +98,8 @@ def encode(known: Any, new: Any, kind: str, bins: int) -> np.ndarray:
     """Encode a column as docs/use/table-columns.md describes it, (n, n_inputs)."""
     if kind in TEXTS:
         return encode_texts(*([show_cell(cell) for cell in column] for column in (known, new)), bins)
+    if kind == "marked":
+        return encode_marked([*known], [*new], bins)
     known, new = (to_numbers(column, kind) for column in (known, new))
     present = known[~np.isnan(known)]
     if present.min() == present.max() and len(present) == len(known):
@@ -116,12 +120,31 @@ def to_numbers(column: Any, kind: str) -> np.ndarray:
     """The numbers of a column, or the days since 1970 of its dates."""
     import pandas
 
+    if kind == "unit":
+        return np.array([np.nan if pandas.isna(text) else float(text.removesuffix(" kg")) for text in column])
     if kind == "written number":
         return np.array([np.nan if pandas.isna(text) else float(text.replace(",", ".")) for text in column])
     if "date" in kind:
         dates = pandas.to_datetime(column, format="%d.%m.%Y" if kind == "written date" else None)
         return ((dates - pandas.Timestamp(0)) / pandas.Timedelta(days=1)).to_numpy(float)
     return column.to_numpy(float)
+
+
+def encode_marked(known: list[Any], new: list[Any], bins: int) -> np.ndarray:
+    """Numbers, which are missing beside a mark of a single row, and an input for each mark, and for rare ones."""
+    import pandas
+
+    marks = [["" if pandas.isna(text) else text.lstrip("-.0123456789") for text in column] for column in (known, new)]
+    usual = [mark for mark in ("+", "DQ") if marks[0].count(mark) > 1]
+    rare = ["rare"] if any(marks[0].count(mark) == 1 for mark in ("+", "DQ")) else []
+    numbers = []
+    for texts, beside in zip((known, new), marks, strict=True):
+        pairs = zip(map(str, texts), beside, strict=True)  # "nan" or "None" if missing
+        written = [text[: len(text) - len(mark)] if mark in ("", *usual) else "" for text, mark in pairs]
+        numbers.append(pandas.Series([float(number.replace("None", "") or "nan") for number in written]))
+    x = encode(*numbers, "number", bins)
+    places = [[mark if mark in usual else "rare" if mark else ""] for mark in marks[1]]
+    return np.concatenate([x, np.array(places) == np.array([*usual, *rare])], axis=1) if [*usual, *rare] else x
 
 
 def encode_in_bins(known: np.ndarray, new: np.ndarray, median: float, bins: int) -> list[np.ndarray]:
