@@ -33,7 +33,7 @@ DATES = (
     *("%d %b %Y", "%d %B %Y", "%d-%b-%Y", "%d-%b-%y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%B %d %Y"),
 )
 ISO = "ISO8601"  # as pandas calls it
-FORMATS = (ISO, *map("".join, product(DATES, TIMES)))
+FORMATS = (ISO, *map("".join, product(DATES, TIMES)), "%b %Y", "%B %Y", "%b-%Y", "%b-%d-%Y")
 DIGIT = re.compile(r"\d")  # every date has one
 DIGITS = re.compile(r"[0-9]+")
 CODE = re.compile(r"0[0-9]+")

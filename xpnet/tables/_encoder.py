@@ -39,12 +39,14 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     ``standardize=True``. With `bins`, all columns are small, and the network learns better if it does not scale them.
 
     - **Numbers** have their median in place of missing values, and a second column that marks these, if there are any
-      in training. Texts such as "1.234,5" or "12 %" are numbers if all in the column are, unless they are digits with
-      zeros in front of some, as in "01067".
+      in training. Texts such as "1.234,5" or "12 kg" are numbers if at least half in the column are, unless they are
+      digits with zeros in front of some, as in "01067". What stands beside the others or in place of them, such as the
+      "+" of "84+" or "unknown", becomes one-hot.
     - **Texts** become one-hot: a column for each value, one for missing values, and one for rare values, which unknown
       ones share. If there are no rare values in training, unknown ones are 0 in all columns.
     - **Dates** become days since 1970, filled as numbers are, and sine and cosine of their place in the year, the week
-      and the day, if this varies. Texts are dates if all in the column have the same format.
+      and the day, if this varies. Texts are dates if at least half in the column have the same format; others become
+      one-hot.
     - **Columns that say nothing** are left out: those without a value, with the same in every row, or with rare ones
       alone.
 
@@ -136,11 +138,15 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         TableEncoder
             The encoder itself.
 
+        Warns
+        -----
+        UserWarning
+            If a column can be read in two ways, which way was chosen.
+
         Raises
         ------
         ArgumentError
-            If a column can be read in two ways or holds numbers or dates with other texts among them, if no column
-            tells rows apart, or if a parameter is wrong.
+            If no column tells rows apart, or if a parameter is wrong.
         """
         limits = self._limits()
         if (bins := count("bins", self.bins, 0)) == 1:
