@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
 
 pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
 
@@ -54,6 +55,100 @@ def test_random_tables_keep_what_is_promised(name, seed):
     """Beside an oracle of the encoder; what else is promised stands in the functions of these names."""
     failure = run(Program("estimators", seed, ((name, seed),)), "numpy")
     assert failure is None, (failure, failure.trace)
+
+
+QUICK = {"members": 2, "hidden_layer_sizes": 4, "max_epochs": 1, "random_state": 0}
+
+
+def routes(n=600, seed=0, kind="texts"):
+    """A table with a column that names groups, and a number; the target is the effect of the group and the number."""
+    import pandas
+
+    rng = np.random.default_rng(seed)
+    number, slope, noise = rng.integers(0, 120, n), rng.normal(size=n), 0.2 * rng.normal(size=n)
+    names = {
+        "texts": [f"{chr(65 + k // 26)}{chr(97 + k % 26)}" for k in number],
+        "numbers": number * 7.0 + 1,
+        "pairs": [f"r{k // 2}" for k in rng.permutation(n)],
+        "words": [f"No. {rng.integers(99)}{rng.integers(99)} {k % 11}xyz" for k in number],
+    }
+    effects = np.sin(3 * (number % 11)) if kind == "words" else np.sin(number**2)
+    return pandas.DataFrame({"route": names[kind], "slope": slope}), effects + 0.1 * slope + noise
+
+
+def find_statistics(model):
+    return [rules for rules in model.encoder_.columns_ if rules["kind"] == "statistics"]
+
+
+@pytest.mark.parametrize("kind", ["texts", "numbers", "words"])
+def test_values_without_inputs_of_their_own_have_statistics(kind, tmp_path):
+    """They are honest: out of fold, errors are those of new rows, and so is what the statistics say of them."""
+    X, y = routes(1600, kind=kind)
+    model = TableRegressor(**SMALL).fit(X[:800], y[:800])
+    (rules,) = find_statistics(model)
+    assert (rules["name"], rules["words"]) == ("route", kind == "words")
+    assert model.score(X[800:], y[800:]) > 0.8
+    assert abs(model.score(X[800:], y[800:]) - r2_score(y[:800], model.oof_prediction_)) < 0.06
+    low, high = model.interval(X[800:])
+    assert 0.85 < np.mean((low <= y[800:]) & (y[800:] <= high)) < 0.96
+    place = [*model.encoder_.get_feature_names_out()].index("route (effect)")
+    effect = model.encoder_.transform(X)[:, place]
+    assert np.corrcoef(effect[800:], y[800:])[0, 1] > 0.9
+    model.ensemble_.save(tmp_path / "net")
+    again = TableEncoder.from_network(Ensemble.load(tmp_path / "net"))
+    assert_array_equal(again.transform(X[:5]), model.encoder_.transform(X[:5]))
+    new = X[:3].assign(route=[X["route"][1], -7.0 if kind == "numbers" else "new", X["route"][0]])
+    assert model.encoder_.transform(new)[:, place].tolist() == [effect[1], 0, effect[0]]
+    if kind == "numbers":  # as a file has them
+        texts = X[:9].assign(route=[f"{route:.0f}" for route in X["route"][:9]])
+        assert_array_equal(model.encoder_.transform(texts), model.encoder_.transform(X[:9]))
+        halves = TableRegressor(**QUICK).fit(X.assign(route=X["route"] / 2), y)
+        smooth = TableRegressor(**QUICK).fit(X, X["route"] + y)
+        assert find_statistics(halves) == find_statistics(smooth) == []
+
+
+@pytest.mark.parametrize("kind", ["texts", "numbers", "pairs"])
+def test_random_values_have_no_statistics(kind):
+    """They would have some, and predict well out of fold alone, if any row were encoded by its own target."""
+    X, y = routes(kind=kind)
+    y = np.random.default_rng(1).permutation(y)
+    assert find_statistics(TableRegressor(**QUICK).fit(X, y)) == []
+    assert find_statistics(TableClassifier(**QUICK).fit(X, y > 0)) == []
+
+
+def test_statistics_of_frequent_values_of_wrong_targets_and_of_groups():
+    import pandas
+
+    X, y = routes()
+    rest = TableRegressor(**QUICK).fit(X.assign(route=X["route"].where(X.index % 2 == 0, "usual")), y)
+    assert "usual" not in find_statistics(rest)[0]["tokens"]
+    assert "route=usual" in rest.encoder_.get_feature_names_out()
+    wrong = np.where(np.arange(600) == 7, 99999.0, y)
+    model = TableRegressor(**QUICK).fit(X, y)
+    with pytest.warns(UserWarning, match="99999 in row 7"):
+        other = TableRegressor(**QUICK).fit(X, wrong)
+    effects, others = (each.encoder_.transform(X)[:, 0] for each in (model, other))
+    assert np.corrcoef(effects, others)[0, 1] > 0.99
+    groups = pandas.factorize(X["route"])[0]
+    for members in (1, 4):  # whose names say nothing about other groups
+        assert find_statistics(TableRegressor(**{**QUICK, "members": members}).fit(X, y, groups=groups)) == []
+    model = TableRegressor(**QUICK).fit(X, y, folds=[[]] * 2)
+    assert len(find_statistics(model)) == 1
+    model = TableRegressor(**QUICK).fit(X, np.stack([y, -y], axis=1))
+    assert model.encoder_.get_feature_names_out()[:3].tolist() == [
+        *("route (effect on '0')", "route (effect on '1')", "route (rows)")
+    ]
+    classes = np.array(["low", "mid", "high"])[np.digitize(y, [-0.5, 0.5])]
+    model = TableClassifier(**SMALL).fit(X[["route"]], classes)  # which has no other inputs
+    assert [*model.encoder_.get_feature_names_out()] == [
+        *(f"route (effect on {name!r})" for name in ("high", "low", "mid")),
+        "route (rows)",
+    ]
+    assert (model.predict(X[["route"]]) == classes).mean() > 0.8
+    weight = np.where(X["slope"] > 0, 1.0, 1e-9)
+    X.loc[X["slope"] > 0, "slope"] = 0.0
+    model = TableRegressor(**QUICK).fit(X, np.where(weight == 1, y, -y), sample_weight=weight)
+    assert np.corrcoef(model.encoder_.transform(X)[:, 0], y)[0, 1] > 0.9
 
 
 @pytest.mark.parametrize(

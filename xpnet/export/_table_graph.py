@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
+from xpnet.errors import ArgumentError
 from xpnet.export.graph import Graph, Symbol, ValueInfo
-from xpnet.tables.columns import CategoryColumn, Column, ColumnTerm, DateColumn, NumberColumn, choose_input_dtype
+from xpnet.tables.columns import (
+    CategoryColumn,
+    Column,
+    ColumnTerm,
+    DateColumn,
+    NumberColumn,
+    StatisticsColumn,
+    choose_input_dtype,
+    find_texts,
+)
 
 
 class _Place(NamedTuple):
@@ -29,12 +39,17 @@ def add_columns(graph: Graph, columns: Sequence[Column]) -> Symbol:
     columns of numbers are computed together. The result is float64, and rounded where the
     encoder rounds it.
     """
-    symbols = _add_inputs(graph, columns)
+    texts = find_texts(columns)
+    symbols = _add_inputs(graph, columns, texts)
     numbers: list[Symbol] = []
     medians, terms, lookups, n = [], [], {}, 0
     for column, symbol in zip(columns, symbols):
         if isinstance(column, CategoryColumn):
-            lookups[n] = _add_lookup(graph, column, symbol)
+            places = {**column.lookup.places, "": column.lookup.missing}
+            rows = column.lookup.rows
+            lookups[n] = _add_lookup(graph, f"{column.name}_rows", symbol, places, column.lookup.unknown, rows)
+        elif isinstance(column, StatisticsColumn):
+            lookups[n] = _add_statistics(graph, column, symbol, column.name in texts)
         elif isinstance(column, NumberColumn | DateColumn):
             terms += [_Place(n + k, len(numbers), term) for k, term in enumerate(column.terms.values())]
             numbers.append(symbol)
@@ -50,11 +65,11 @@ def add_columns(graph: Graph, columns: Sequence[Column]) -> Symbol:
     return x
 
 
-def _add_inputs(graph: Graph, columns: Sequence[Column]) -> list[Symbol]:
+def _add_inputs(graph: Graph, columns: Sequence[Column], texts: Collection[str]) -> list[Symbol]:
     """Add the inputs; return that of each column."""
     inputs: dict[tuple[str, str], list[Column]] = {}
     for column in columns:
-        dtype = "string" if isinstance(column, CategoryColumn) else "float64"
+        dtype = "string" if isinstance(column, CategoryColumn) or column.name in texts else "float64"
         inputs.setdefault((column.name, dtype), []).append(column)
     symbols = {}
     for (name, dtype), parts in inputs.items():
@@ -66,18 +81,37 @@ def _add_inputs(graph: Graph, columns: Sequence[Column]) -> list[Symbol]:
     return [symbols[column] for column in columns]
 
 
-def _add_lookup(graph: Graph, column: CategoryColumn, texts: Symbol) -> Symbol:
-    lookup = column.lookup
+def _add_lookup(
+    graph: Graph, name: str, texts: Symbol, places: Mapping[str, int], unknown: int, rows: np.ndarray
+) -> Symbol:
+    """Add the rows at the places of texts; other ones are at that of the unknown."""
     numbers = graph.add(
         "LabelEncoder",
         [texts],
-        keys_strings=[*lookup.places, ""],
-        values_int64s=[*lookup.places.values(), lookup.missing],
-        default_int64=lookup.unknown,
+        keys_strings=[*places],
+        values_int64s=[*places.values()],
+        default_int64=unknown,
     )
     numbers = graph.add("Squeeze", [numbers, graph.constant("axis_1", np.array([1], np.int64))])
-    rows = graph.constant(f"{column.name}_rows", lookup.rows.astype(np.float64))
-    return graph.add("Gather", [rows, numbers], rows.n, axis=0)
+    table = graph.constant(name, rows.astype(np.float64))
+    return graph.add("Gather", [table, numbers], table.n, axis=0)
+
+
+def _add_statistics(graph: Graph, column: StatisticsColumn, values: Symbol, are_texts: bool) -> Symbol:
+    """Add the inputs of texts, or of numbers, each compared with all that training had."""
+    name = f"{column.name}_statistics"
+    if column.words:
+        raise ArgumentError(
+            f"column {column.name!r} is taken apart into words, which ONNX cannot do; give encoder=False, and the "
+            "model what encoder_.transform returns, or train without the column"
+        )
+    if are_texts:
+        rows = np.append(column.table, np.zeros((1, len(column.inputs))), axis=0)
+        return _add_lookup(graph, name, values, column.places, len(column.tokens), rows)
+    keys = graph.constant(f"{column.name}_values", np.array([[*map(float, column.tokens)]]))
+    is_value = graph.add("Cast", [graph.add("Equal", [values, keys], keys.n)], keys.n, to="float64")
+    table = graph.constant(name, column.table)
+    return graph.add("MatMul", [is_value, table], table.n)
 
 
 def _add_numbers(

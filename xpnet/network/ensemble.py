@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Ensemble",
     "join_networks",
+    "parse_seeds",
 ]
 
 # The arguments of a training that a plan has, and those that data have

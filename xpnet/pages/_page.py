@@ -30,6 +30,7 @@ from xpnet.tables.columns import (
     DroppedColumn,
     MarkColumn,
     NumberColumn,
+    StatisticsColumn,
     choose_input_dtype,
 )
 from xpnet.tables.encoding import find_columns, find_labels
@@ -325,7 +326,7 @@ def _choose_examples() -> list[dict[str, str]]:
 def describe_fields(columns: Sequence[Column], ranges: Sequence[Sequence[float]]) -> list[dict[str, Any]]:
     """Describe the columns of a table as fields to set: numbers with the terms that they become, and choices with rows.
 
-    A column that holds both has a field for each.
+    A column that holds both has a field for each, and so has each input that is a statistic of the targets.
 
     Parameters
     ----------
@@ -348,6 +349,9 @@ def describe_fields(columns: Sequence[Column], ranges: Sequence[Sequence[float]]
         if isinstance(column, CategoryColumn):
             name = column.name if column.name not in numbers else f"{column.name} (text)"
             fields.append({"name": name, **_describe_choice(column, column_ranges.mean(axis=1))})
+        elif isinstance(column, StatisticsColumn):
+            inputs = (NumberColumn(name, float(ends.mean()), False) for name, ends in zip(column.inputs, column_ranges))
+            fields += map(_describe_number, inputs, column_ranges)
         elif not isinstance(column, DroppedColumn):
             fields.append(_describe_number(column, column_ranges[0]))
     return fields

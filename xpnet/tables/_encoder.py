@@ -17,11 +17,15 @@ from xpnet.errors import ArgumentError
 from xpnet.network.ensemble import Ensemble
 from xpnet.network.network import Network
 from xpnet.tables._cells import find_declared, find_marks
+from xpnet.tables._statistics import Goal
 from xpnet.tables.columns import (
     Column,
     Encoded,
+    add_statistics,
+    check_has_inputs,
     encode_columns,
     from_plain,
+    group_parts,
     learn_columns,
     make_different,
     name_inputs,
@@ -148,15 +152,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         ArgumentError
             If no column tells rows apart, or if a parameter is wrong.
         """
-        limits = self._limits()
-        if (bins := count("bins", self.bins, 0)) == 1:
-            raise ArgumentError("bins=1 must be at least 2, or 0 to leave numbers as they are")
-        stand_in = copy.copy(self)  # scikit-learn's check sets attributes on it
-        features = check_table(stand_in, X, reset=True)
-        if not isinstance(features, Features):
-            features = self._open(to_frame(features))
-        columns = learn_columns(features.table, features.cells, features.rows, features.marks, limits, bins)
-        self.__dict__ = {**vars(stand_in), "_columns": (*columns, *features.left_out)}
+        self._fit(X)
         return self
 
     def transform(self, X: Any) -> np.ndarray:
@@ -232,6 +228,23 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         encoder._columns = columns
         return encoder
 
+    def _fit(self, X: Any, goal: Goal | None = None) -> tuple[Features, dict[str, np.ndarray]]:
+        """Learn what is done with each column; return the cells, and the inputs from `add_statistics`."""
+        limits = self._limits()
+        if (bins := count("bins", self.bins, 0)) == 1:
+            raise ArgumentError("bins=1 must be at least 2, or 0 to leave numbers as they are")
+        stand_in = copy.copy(self)  # scikit-learn's check sets attributes on it
+        features = check_table(stand_in, X, reset=True)
+        if not isinstance(features, Features):
+            features = self._open(to_frame(features))
+        columns = learn_columns(features.table, features.cells, features.rows, features.marks, limits, bins)
+        statistics: dict[str, np.ndarray] = {}
+        if goal is not None:
+            columns, statistics = add_statistics(columns, features.cells, features.rows, goal)
+        check_has_inputs(features.table, columns)
+        self.__dict__ = {**vars(stand_in), "_columns": (*columns, *features.left_out)}
+        return features, statistics
+
     def _open(self, frame: Any) -> Features:
         """Read the cells of a DataFrame."""
         if unknown := [name for name in self.categories if name not in set(frame.columns)]:
@@ -273,6 +286,18 @@ def get_columns(encoder: TableEncoder) -> tuple[Column, ...]:
     """Return what a fitted encoder does with each column."""
     check_is_fitted(encoder)
     return encoder._columns
+
+
+def fit_to_targets(encoder: TableEncoder, X: Any, goal: Goal) -> np.ndarray:
+    """Fit an encoder with statistics of targets; return the inputs of the rows, by the statistics of other parts."""
+    features, statistics = encoder._fit(X, goal)
+    x = encode_columns(encoder._columns, features.cells, features.marks.decimal).take(features.rows).x
+    end = 0
+    for name, parts in group_parts(encoder._columns).items():
+        end += len(name_inputs(parts))
+        if name in statistics:
+            x[:, end - statistics[name].shape[1] : end] = statistics[name]
+    return x
 
 
 def encode_table(encoder: TableEncoder, X: Any) -> Encoded:

@@ -48,14 +48,15 @@ from xpnet.estimators.targets import (
     learn_labels,
 )
 from xpnet.inference import LEAST_ROWS
-from xpnet.network.ensemble import Ensemble
+from xpnet.network.ensemble import Ensemble, parse_seeds
 from xpnet.tables._cells import label
-from xpnet.tables._encoder import TableEncoder, check_table, encode_table, get_columns, to_frame
+from xpnet.tables._encoder import TableEncoder, check_table, encode_table, fit_to_targets, get_columns, to_frame
 from xpnet.tables._explain import choose_values, compute_partial_dependence, measure_importances
 from xpnet.tables._outliers import judge_classes, judge_numbers, label_rows, warn_of_wrong_targets
+from xpnet.tables._statistics import make_goal
 from xpnet.tables.columns import BINS, Encoded, find_inputs, group_parts, name_inputs
 from xpnet.tables.encoding import find_importances
-from xpnet.tables.folds import make_folds, number_groups, predict_out_of_fold
+from xpnet.tables.folds import divide_rows, make_folds, number_groups, predict_out_of_fold
 from xpnet.tables.phases import LARGE, MoveBar, show_phase
 from xpnet.tables.reading import Features, Targets, describe_columns
 from xpnet.tables.recipe import (
@@ -163,6 +164,7 @@ class BaseTableModel(TableParameters, BaseModel):
         if checkpoint is not None and "seed" not in recipe.network:
             require_seed(checkpoint, self.random_state)
         seed = recipe.network.get("seed", draw_seeds(self.random_state, 1)[0])
+        parse_seeds(seed, recipe.members)  # or folds would refuse it in words of NumPy
         stand_in = copy.copy(self)  # scikit-learn's checks set `n_features_in_` and `feature_names_in_` on it
         table = check_table(stand_in, X, reset=True)
         targets = y if isinstance(y, Targets) else validate_targets(y, numeric=self._numeric)
@@ -187,21 +189,24 @@ class BaseTableModel(TableParameters, BaseModel):
             class_weight[targets] = row_weight
         if weight is not None and np.ptp(weight) == 0:
             weight = None
+        if folds is None:
+            own, rng = None if labels is None else targets, np.random.default_rng(seed)
+            folds = make_folds(len(targets), recipe.members, rng, classes=own, groups=groups)
+        else:
+            folds = find_folds(folds, recipe.members, rows, n)
+        names = [] if labels is None else [label(value) for value in labels.classes]
+        part = divide_rows(len(targets), folds, np.random.default_rng(seed), groups)
         is_long = len(targets) * stand_in.n_features_in_ >= LARGE
         with show_phase("Encoding columns", self.progress, is_long):
-            encoder = TableEncoder(self.categories, bins=self.bins).fit(table)
-            x, columns = encoder.transform(table), get_columns(encoder)
+            encoder = TableEncoder(self.categories, bins=self.bins)
+            x = fit_to_targets(encoder, table, make_goal(targets, names, weight, part))
+            columns = get_columns(encoder)
         if self.progress:
             print(printable(f"Columns: {describe_columns(columns)}"), flush=True)
-        examples = Examples(x, targets, None if labels is None else len(labels.classes), weight)
+        examples = Examples(x, targets, None if labels is None else len(names), weight)
         place: dict[str, Any] = {"seed": seed, "backend": backend}
         recipe = recipe.complete(len(x))
         ensemble = make_members(examples, recipe, **place)
-        if folds is None:
-            own = None if labels is None else targets
-            folds = make_folds(len(x), recipe.members, np.random.default_rng(seed), classes=own, groups=groups)
-        else:
-            folds = find_folds(folds, recipe.members, rows, n)
         if labels is None:
             ensemble[0].value.model.cost.require_point("the scores")
         metrics = parse_metrics("metrics", recipe.training.get("metrics", ()), ensemble[0].value.model)
@@ -214,7 +219,7 @@ class BaseTableModel(TableParameters, BaseModel):
         name = y.column if isinstance(y, Targets) else getattr(y, "name", None)
         notes = {
             "target": name if isinstance(name, str) else "y",
-            "labels": [] if labels is None else [label(value) for value in labels.classes],
+            "labels": names,
             **(table.marks._asdict() if isinstance(table, Features) else {}),
             "columns": encoder.columns_,
         }

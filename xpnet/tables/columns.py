@@ -12,7 +12,7 @@ pandas alone.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import chain, count, pairwise
@@ -42,6 +42,7 @@ from xpnet.tables._cells import (
     require_numbers,
     rewrite,
 )
+from xpnet.tables._statistics import Goal, StatisticsColumn, learn_statistics, name_groups
 
 __all__ = [
     "BINS",
@@ -55,6 +56,9 @@ __all__ = [
     "Encoded",
     "MarkColumn",
     "NumberColumn",
+    "StatisticsColumn",
+    "add_statistics",
+    "check_has_inputs",
     "choose_input_dtype",
     "encode_columns",
     "find_inputs",
@@ -450,8 +454,8 @@ class DroppedColumn:
 
 
 # A column of a table, or a part of it
-Column = NumberColumn | DateColumn | CategoryColumn | DroppedColumn
-KINDS = NumberColumn, DateColumn, CategoryColumn, MarkColumn, DroppedColumn
+Column = NumberColumn | DateColumn | CategoryColumn | StatisticsColumn | DroppedColumn
+KINDS = NumberColumn, DateColumn, CategoryColumn, MarkColumn, StatisticsColumn, DroppedColumn
 COLUMN_KINDS: dict[str, Any] = {kind.kind: kind for kind in KINDS}
 
 
@@ -489,7 +493,8 @@ def find_inputs(columns: Iterable[Column], name: str) -> slice:
 def find_texts(columns: Iterable[Column]) -> list[str]:
     """Find the columns of a table all of whose parts read texts."""
     groups = group_parts(column for column in columns if column.inputs).items()
-    return [name for name, parts in groups if all(isinstance(part, CategoryColumn) for part in parts)]
+    texts = CategoryColumn | StatisticsColumn
+    return [name for name, parts in groups if all(isinstance(part, texts) for part in parts)]
 
 
 def open_columns(frame: Any, table: str, categories: Collection[str] = ()) -> dict[str, Cells]:
@@ -529,11 +534,6 @@ def learn_columns(
     -----
     UserWarning
         If dates can be read in two ways.
-
-    Raises
-    ------
-    ArgumentError
-        If no column tells rows apart.
     """
     named = {name: cells for name, cells in columns.items() if name and not name.startswith("Unnamed: ")}
     readings = _choose_dates(named, {name: read_cells(cells, marks) for name, cells in named.items()})
@@ -545,9 +545,6 @@ def learn_columns(
             learnt.append(CategoryColumn.learn(name, reading, rows, limits, bins > 0))
         else:
             learnt += _learn_measured(name, reading, rows, limits, bins)
-    if not name_inputs(learnt):
-        reasons = "; ".join(f"{column.name!r}: {column.describe()}" for column in learnt[:12])
-        raise ArgumentError(f"{table} has no column to predict from ({reasons})")
     return tuple(learnt)
 
 
@@ -594,6 +591,47 @@ def _learn_measured(
     if isinstance(texts, CategoryColumn):
         written = {"unit": reading.unit} if isinstance(reading, Numbers) else {"format": reading.format}
         yield MarkColumn(name, texts.values, True, texts.rare, **written)
+
+
+def add_statistics(
+    columns: Sequence[Column], cells: Mapping[str, Cells], rows: np.ndarray, goal: Goal
+) -> tuple[tuple[Column, ...], dict[str, np.ndarray]]:
+    """Add a part with statistics to columns of texts that have no inputs of their own, and of numbers that name groups.
+
+    Returns
+    -------
+    columns, inputs
+        All columns; and the inputs of the new parts for the rows that were learnt from, by the statistics of other
+        parts of the rows, by the names of the columns.
+    """
+    extended: list[Column] = []
+    inputs = {}
+    for name, parts in group_parts(columns).items():
+        if learnt := _learn_statistics(parts, cells[name], rows, goal):
+            statistics, inputs[name] = learnt
+            parts = (*(part for part in parts if part.inputs), statistics)
+        extended += parts
+    return tuple(extended), inputs
+
+
+def _learn_statistics(
+    parts: Sequence[Column], cells: Cells, rows: np.ndarray, goal: Goal
+) -> tuple[StatisticsColumn, np.ndarray] | None:
+    """Learn the statistics of a column with these parts, if it may have some that say anything."""
+    part, *others = parts
+    if isinstance(part, NumberColumn):
+        return learn_statistics(cells, rows, goal, are_groups=True) if name_groups(cells, rows) and not others else None
+    has_rare = isinstance(part, CategoryColumn) and part.rare and not others
+    if has_rare or (isinstance(part, DroppedColumn) and cells.is_text):
+        return learn_statistics(cells, rows, goal, getattr(part, "values", ()))
+    return None
+
+
+def check_has_inputs(table: str, columns: Sequence[Column]) -> None:
+    """Refuse a table without a column that tells rows apart."""
+    if not name_inputs(columns):
+        reasons = "; ".join(f"{column.name!r}: {column.describe()}" for column in columns[:12])
+        raise ArgumentError(f"{table} has no column to predict from ({reasons})")
 
 
 def encode_columns(learnt: Iterable[Column], columns: Mapping[str, Cells], decimal: str = "") -> Encoded:

@@ -17,6 +17,7 @@ __all__ = [
     "TEST_SPLIT",
     "choose_training_rows",
     "count_folds",
+    "divide_rows",
     "hold_out",
     "make_folds",
     "number_groups",
@@ -95,6 +96,25 @@ def _spread_groups(groups: Any, folds: int, rng: np.random.Generator) -> np.ndar
         fold_of_group[group] = np.argmin(rows)
         rows[fold_of_group[group]] += sizes[group]
     return fold_of_group[groups]
+
+
+def divide_rows(n: int, folds: Sequence[np.ndarray], rng: np.random.Generator, groups: Any = None) -> np.ndarray:
+    """Number the part of each of n rows: its fold, or if no member leaves it out, one of some more.
+
+    Examples
+    --------
+    >>> divide_rows(6, [np.array([0, 1]), np.array([2, 5])], np.random.default_rng(0)).tolist()
+    [0, 0, 1, 2, 3, 1]
+    """
+    part = np.full(n, -1)
+    for k, fold in enumerate(folds):
+        part[fold] = k
+    rest = np.flatnonzero(part < 0)
+    if len(rest):
+        further = make_folds(len(rest), LONE_FOLDS, rng, groups=None if groups is None else groups[rest])
+        for k, rows in enumerate(further, len(folds)):
+            part[rest[rows]] = k
+    return np.unique(part, return_inverse=True)[1]
 
 
 def choose_training_rows(folds: Sequence[np.ndarray], n: int, rng: np.random.Generator) -> list[np.ndarray]:
