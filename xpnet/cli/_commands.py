@@ -87,7 +87,8 @@ def run_predict(options: argparse.Namespace) -> None:
     elif options.keep:
         raise ArgumentError(f"--keep is for tables, and {options.file} is not one; leave it out")
     else:
-        encoded = Encoded(read_inputs(options.file, net), {})
+        x = read_inputs(options.file, net)
+        encoded = Encoded(x, (), np.zeros((len(x), 0), bool))
     x = encoded.x
     columns = _predict(model, net, x, options.interval)
     formulas = [label for label in find_labels(net) or () if re.match(r"[=+\-@\t\r](?![\d.]+$)", label)]

@@ -21,16 +21,15 @@ from xpnet.tables._statistics import Goal
 from xpnet.tables.columns import (
     Column,
     Encoded,
+    Encoding,
     add_statistics,
     check_has_inputs,
-    encode_columns,
     from_plain,
     group_parts,
     learn_columns,
     make_different,
     name_inputs,
     open_columns,
-    read_frame,
     to_plain,
 )
 from xpnet.tables.reading import Features
@@ -111,7 +110,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
            [ 1.  ,  0.5 ,  0.  ,  1.  ]], dtype=float32)
     """
 
-    _columns: tuple[Column, ...]
+    _encoding: Encoding
 
     def __init__(
         self,
@@ -225,7 +224,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
                 "net has no columns in its notes; xpnet train writes them when it is trained on a table"
             )
         encoder = cls()
-        encoder._columns = columns
+        encoder._encoding = Encoding(columns)
         return encoder
 
     def _fit(self, X: Any, goal: Goal | None = None) -> tuple[Features, dict[str, np.ndarray]]:
@@ -242,7 +241,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         if goal is not None:
             columns, statistics = add_statistics(columns, features.cells, features.rows, goal)
         check_has_inputs(features.table, columns)
-        self.__dict__ = {**vars(stand_in), "_columns": (*columns, *features.left_out)}
+        self.__dict__ = {**vars(stand_in), "_encoding": Encoding((*columns, *features.left_out))}
         return features, statistics
 
     def _open(self, frame: Any) -> Features:
@@ -272,7 +271,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return to_plain(get_columns(self))
 
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "_columns")
+        return hasattr(self, "_encoding")
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -285,15 +284,15 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 def get_columns(encoder: TableEncoder) -> tuple[Column, ...]:
     """Return what a fitted encoder does with each column."""
     check_is_fitted(encoder)
-    return encoder._columns
+    return encoder._encoding.columns
 
 
 def fit_to_targets(encoder: TableEncoder, X: Any, goal: Goal) -> np.ndarray:
     """Fit an encoder with statistics of targets; return the inputs of the rows, by the statistics of other parts."""
     features, statistics = encoder._fit(X, goal)
-    x = encode_columns(encoder._columns, features.cells, features.marks.decimal).take(features.rows).x
+    x = encoder._encoding.encode(features.cells, features.marks.decimal).take(features.rows).x
     end = 0
-    for name, parts in group_parts(encoder._columns).items():
+    for name, parts in group_parts(encoder._encoding.columns).items():
         end += len(name_inputs(parts))
         if name in statistics:
             x[:, end - statistics[name].shape[1] : end] = statistics[name]
@@ -302,10 +301,11 @@ def fit_to_targets(encoder: TableEncoder, X: Any, goal: Goal) -> np.ndarray:
 
 def encode_table(encoder: TableEncoder, X: Any) -> Encoded:
     """Encode a table, and warn of values of a kind that `fit` did not have, unless they are rows of a file."""
-    columns, X = get_columns(encoder), check_table(encoder, X, reset=False)
+    check_is_fitted(encoder)
+    encoding, X = encoder._encoding, check_table(encoder, X, reset=False)
     if isinstance(X, Features):
-        return encode_columns(columns, X.cells, X.marks.decimal).take(X.rows)
-    encoded = encode_columns(columns, read_frame(columns, to_frame(X), "X"))
+        return encoding.encode(X.cells, X.marks.decimal).take(X.rows)
+    encoded = encoding.encode(encoding.open_frame(to_frame(X), "X"))
     for line in encoded.describe("X"):
         warn(line)
     return encoded

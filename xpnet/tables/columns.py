@@ -54,13 +54,13 @@ __all__ = [
     "DateColumn",
     "DroppedColumn",
     "Encoded",
+    "Encoding",
     "MarkColumn",
     "NumberColumn",
     "StatisticsColumn",
     "add_statistics",
     "check_has_inputs",
     "choose_input_dtype",
-    "encode_columns",
     "find_inputs",
     "find_texts",
     "from_plain",
@@ -69,47 +69,52 @@ __all__ = [
     "make_different",
     "name_inputs",
     "open_columns",
-    "read_frame",
     "to_plain",
 ]
 
 
 BINS = 32  # of a column of numbers; a good number
+BLOCK = 2**15  # numbers that are computed at once, so that they stay in the cache
 WAVES = {"year": 365.2425, "week": 7.0, "day": 1.0}  # periods in days
 
 
 class Encoded(NamedTuple):
-    """The inputs that a table becomes, (n, n_in), and which of its values are of a kind that training did not have.
+    """The inputs that a table becomes, and which of its values are of a kind that training did not have.
 
     They are missing, where none were in training, or unknown texts, where training had no rare ones that would stand
-    for them: (n,) of bool by the names of columns.
+    for them.
+
+    Parameters
+    ----------
+    x
+        The inputs, (n, n_in).
+    names
+        The columns of the table.
+    unseen
+        Which values are such ones, (n, n_columns) of bool.
     """
 
     x: np.ndarray
-    unseen: dict[str, np.ndarray]
+    names: tuple[str, ...]
+    unseen: np.ndarray
 
     def take(self, rows: np.ndarray) -> Encoded:
         """Return some of the rows."""
-        return Encoded(self.x[rows], {name: unseen[rows] for name, unseen in self.unseen.items()})
-
-    @property
-    def rows(self) -> np.ndarray:
-        """Which rows have such a value, (n,) of bool."""
-        return np.any([*self.unseen.values()], axis=0)
+        return self._replace(x=self.x[rows], unseen=self.unseen[rows])
 
     def novelty(self, model: Any) -> np.ndarray:
         """Compute the novelty of each row by a network or an ensemble, on the host; it is 1 for such rows."""
-        return np.where(self.rows, 1.0, model.backend.to_numpy(model.novelty(self.x)))
+        return np.where(self.unseen.any(axis=1), 1.0, model.backend.to_numpy(model.novelty(self.x)))
 
     def describe(self, table: str) -> Iterator[str]:
         """Say in a line how many such values there are; nothing if there are none.
 
         Examples
         --------
-        >>> [*Encoded(np.ones((2, 1)), {"kind": np.array([False, True])}).describe("X")]
+        >>> [*Encoded(np.ones((2, 1)), ("kind",), np.array([[False], [True]])).describe("X")]
         ["X has values that training did not have, missing or unknown, in 'kind' (1)"]
         """
-        words = [f"{name!r} ({n:,})" for name, unseen in self.unseen.items() if (n := unseen.sum())]
+        words = [f"{name!r} ({n:,})" for name, n in zip(self.names, self.unseen.sum(axis=0)) if n]
         if words:
             yield f"{table} has values that training did not have, missing or unknown, in {', '.join(words[:12])}"
 
@@ -131,6 +136,66 @@ class ColumnTerm(NamedTuple):
     divisor: float = 1.0
     low: float = -inf
     high: float = inf
+
+
+class Terms(NamedTuple):
+    """The inputs that are functions of numbers, of all columns of numbers and dates: computed together.
+
+    Parameters
+    ----------
+    places
+        Which inputs of the network they are, (n_terms,).
+    sources
+        The columns that they are functions of, (n_terms,).
+    medians
+        What takes the place of missing numbers, (n_columns,).
+    offset, divisor, low, high
+        As in `ColumnTerm`, (n_terms,).
+    squash, wave, missing
+        The numbers of the terms of these kinds.
+    """
+
+    places: np.ndarray
+    sources: np.ndarray
+    medians: np.ndarray
+    offset: np.ndarray
+    divisor: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    squash: np.ndarray
+    wave: np.ndarray
+    missing: np.ndarray
+
+    @classmethod
+    def of(cls, columns: Sequence[_MeasuredColumn], places: np.ndarray) -> Terms:
+        """Collect the terms of columns."""
+        terms = [term for column in columns for term in column.terms.values()]
+        kinds, parameters = np.array([term.kind for term in terms]), np.array([term[1:] for term in terms])
+        return cls(
+            places,
+            np.repeat(np.arange(len(columns)), [len(column.terms) for column in columns]),
+            np.array([column.median for column in columns]),
+            *parameters.reshape(len(terms), 4).T,
+            *(np.flatnonzero(kinds == kind) for kind in ("squash", "wave", "missing")),
+        )
+
+    def fill(self, x: np.ndarray, values: np.ndarray) -> None:
+        """Write the inputs of numbers (n, n_columns), of which some may be NaN, into all inputs (n, n_in)."""
+        size = max(1, BLOCK // max(1, len(self.places)))
+        for first in range(0, len(x), size):
+            x[first : first + size, self.places] = self._compute(values[first : first + size])
+
+    def _compute(self, values: np.ndarray) -> np.ndarray:
+        is_missing = np.isnan(values)
+        z = np.where(is_missing, self.medians, values).take(self.sources, axis=1)
+        z -= self.offset
+        z /= self.divisor
+        np.minimum(np.maximum(z, self.low, out=z), self.high, out=z)  # faster than np.clip
+        scaled = z[:, self.squash]
+        z[:, self.squash] = scaled / np.sqrt(1 + (scaled / 3) ** 2)
+        z[:, self.wave] = np.sin(2 * np.pi * z[:, self.wave])
+        z[:, self.missing] = is_missing[:, self.sources[self.missing]]
+        return z
 
 
 @dataclass(frozen=True)
@@ -202,23 +267,6 @@ class _MeasuredColumn:
                 terms[f"{self.name} ({texts[k]} to {texts[k + 1]})"] = ColumnTerm("linear", low, high - low, *ends)
         return terms | ({f"{self.name} (missing)": ColumnTerm("missing")} if self.missing else {})
 
-    def _encode(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the inputs (n, n_inputs) of numbers (n,), and which are missing where none were in training."""
-        missing = np.isnan(values)
-        kinds, *parameters = zip(*self.terms.values())
-        offset, divisor, low, high = np.array(parameters)[:, :, None]
-        x = np.where(missing, self.median, values) - offset
-        x /= divisor
-        np.clip(x, low, high, out=x)
-        for kind, z in zip(kinds, x):
-            if kind == "squash":
-                z /= np.sqrt(1 + (z / 3) ** 2)
-            elif kind == "wave":
-                z[:] = np.sin(2 * np.pi * z)
-            elif kind == "missing":
-                z[:] = missing
-        return x.T, missing & (not self.missing)
-
     def _describe_missing(self, median: str) -> str:
         texts = "" if self.others is None else " and other texts"
         return f"; missing values{texts} become {median}" + (", and are marked" if self.missing else "")
@@ -246,12 +294,12 @@ class NumberColumn(_MeasuredColumn):
         """The inputs by their names."""
         return self._list_terms(self.name, "{:.6g}".format)
 
-    def encode(self, cells: Cells, marks: Marks) -> tuple[np.ndarray, np.ndarray]:
-        """Return the inputs (n, n_inputs), and which values are of a kind that training did not have."""
+    def read(self, cells: Cells, marks: Marks) -> np.ndarray:
+        """Return the numbers (n,) that inputs are made of, NaN where they are missing."""
         marks = Marks(self.decimal, self.grouped) if self.decimal else marks
         if self.others is not None:
-            return self._encode(read_numbers(cells, marks, self.unit, self.others).values)
-        return self._encode(require_numbers(number_truth(cells), marks, self.unit, "it held those in training"))
+            return read_numbers(cells, marks, self.unit, self.others).values
+        return require_numbers(number_truth(cells), marks, self.unit, "it held those in training")
 
     def describe(self) -> str:
         """Describe what is done with the column.
@@ -286,8 +334,8 @@ class DateColumn(_MeasuredColumn):
             terms[f"{self.name} ({wave}, cosine)"] = ColumnTerm("wave", -period / 4, period)
         return terms
 
-    def encode(self, cells: Cells, marks: Marks) -> tuple[np.ndarray, np.ndarray]:
-        """Return the inputs (n, n_inputs), and which values are of a kind that training did not have."""
+    def read(self, cells: Cells, marks: Marks) -> np.ndarray:
+        """Return the days since 1970 (n,) that inputs are made of, NaN where they are missing."""
         dates = (require_dates if self.others is None else read_dates)(cells, self.format)
         if self.zoned not in (dates.zoned, None) and not np.isnan(dates.values).all():
             has = {True: "time zones", False: "no time zones", None: "time zones in some rows"}
@@ -295,7 +343,7 @@ class DateColumn(_MeasuredColumn):
                 f"the dates in column {self.name!r} of {cells.table} have {has[dates.zoned]}, and in training "
                 f"{has[self.zoned]}"
             )
-        return self._encode(dates.values)
+        return dates.values
 
     def describe(self) -> str:
         """Describe what is done with the column."""
@@ -634,50 +682,100 @@ def check_has_inputs(table: str, columns: Sequence[Column]) -> None:
         raise ArgumentError(f"{table} has no column to predict from ({reasons})")
 
 
-def encode_columns(learnt: Iterable[Column], columns: Mapping[str, Cells], decimal: str = "") -> Encoded:
-    """Encode the cells of a table.
+@dataclass(frozen=True)
+class Encoding:
+    """How a table becomes inputs: by what its columns are, and by what follows from that, computed once.
 
-    The dtype of the inputs is that of `choose_input_dtype`. The numbers are written as in training; where training did
-    not show how, with the mark `decimal` of the table, or as these columns show it.
-
-    Raises
-    ------
-    ArgumentError
-        If a column does not hold what it held in training.
+    Parameters
+    ----------
+    columns
+        The columns, or their parts, as they were learnt.
     """
-    used = [column for column in learnt if not isinstance(column, DroppedColumn)]
-    unmarked = [column.name for column in used if isinstance(column, NumberColumn) and not column.decimal]
-    marks = Marks(decimal or find_decimal(columns[name] for name in unmarked))
-    n = columns[used[0].name].n_rows
-    x = np.empty((n, sum(len(column.inputs) for column in used)), choose_input_dtype(used))
-    first, unseen = 0, {column.name: np.zeros(n, bool) for column in used}
-    for column in used:
-        block, new = column.encode(columns[column.name], marks)
-        unseen[column.name] |= new
-        x[:, first : first + block.shape[1]] = block
-        first += block.shape[1]
-    return Encoded(x, unseen)
+
+    columns: tuple[Column, ...]
+
+    @cached_property
+    def used(self) -> tuple[NumberColumn | DateColumn | CategoryColumn, ...]:
+        """The columns that become inputs."""
+        return tuple(column for column in self.columns if not isinstance(column, DroppedColumn))
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple(group_parts(self.used))
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """The names of those that are read as texts."""
+        return find_texts(self.columns)
+
+    @cached_property
+    def places(self) -> list[tuple[slice, int]]:
+        """The inputs that each of them becomes, and the number of the column of the table that it is a part of."""
+        ends = np.cumsum([len(column.inputs) for column in self.used]).tolist()
+        return [
+            (slice(end - len(column.inputs), end), self.names.index(column.name))
+            for column, end in zip(self.used, ends)
+        ]
+
+    @cached_property
+    def terms(self) -> Terms:
+        """The inputs that are functions of numbers."""
+        measured = [k for k, column in enumerate(self.used) if isinstance(column, _MeasuredColumn)]
+        places = [np.arange(inputs.start, inputs.stop) for inputs, _ in map(self.places.__getitem__, measured)]
+        return Terms.of([self.used[k] for k in measured], np.concatenate([*places, []]).astype(int))
+
+    @cached_property
+    def dtype(self) -> str:
+        """The dtype of the inputs."""
+        return choose_input_dtype(self.used)
+
+    def open_frame(self, frame: Any, table: str) -> dict[str, Cells]:
+        """Read the cells that inputs are made of from a pandas DataFrame, by their names."""
+        present = [*frame.columns]
+        if lacking := [name for name in self.names if name not in {*present}]:
+            others = {name.lower(): name for name in present if name not in self.names}
+            near = others.get(find_nearest(lacking[0], others) or "")
+            remedy = f"; rename {near!r} if that is {lacking[0]!r}" if near else ""
+            raise ArgumentError(
+                f"{table} lacks columns that the network was trained on: {list_names(lacking)}; it has the columns "
+                f"{list_names(present)}{remedy}"
+            )
+        return open_columns(frame[[*self.names]], table, self.texts)
+
+    def encode(self, cells: Mapping[str, Cells], decimal: str = "") -> Encoded:
+        """Encode the cells of a table.
+
+        The dtype of the inputs is that of `choose_input_dtype`. The numbers are written as in training; where training
+        did not show how, with the mark `decimal` of the table, or as these columns show it.
+
+        Raises
+        ------
+        ArgumentError
+            If a column does not hold what it held in training.
+        """
+        unmarked = [column.name for column in self.used if isinstance(column, NumberColumn) and not column.decimal]
+        marks = Marks(decimal or find_decimal(cells[name] for name in unmarked))
+        n = cells[self.names[0]].n_rows
+        x, unseen = np.empty((n, self.places[-1][0].stop), self.dtype), np.zeros((n, len(self.names)), bool)
+        numbers = []
+        for column, (inputs, k) in zip(self.used, self.places):
+            if isinstance(column, _MeasuredColumn):
+                values = column.read(cells[column.name], marks)
+                numbers.append(values)
+                new = np.isnan(values) if not column.missing else False
+            else:
+                x[:, inputs], new = column.encode(cells[column.name], marks)
+            unseen[:, k] |= new
+        if numbers:
+            self.terms.fill(x, np.stack(numbers, axis=1))
+        return Encoded(x, self.names, unseen)
 
 
 def choose_input_dtype(columns: Iterable[Column]) -> str:
     """Choose the dtype of the inputs: float32 if all numbers and dates are in bins, which makes them small."""
     in_bins = {column.bins is not None for column in columns if isinstance(column, NumberColumn | DateColumn)}
     return "float32" if in_bins == {True} else "float64"
-
-
-def read_frame(learnt: Iterable[Column], frame: Any, table: str) -> dict[str, Cells]:
-    """Read the cells that inputs are made of from a pandas DataFrame, by their names."""
-    used = [column for column in learnt if column.inputs]
-    names, present = [*group_parts(used)], [*frame.columns]
-    if lacking := [name for name in names if name not in {*present}]:
-        others = {name.lower(): name for name in present if name not in names}
-        near = others.get(find_nearest(lacking[0], others) or "")
-        remedy = f"; rename {near!r} if that is {lacking[0]!r}" if near else ""
-        raise ArgumentError(
-            f"{table} lacks columns that the network was trained on: {list_names(lacking)}; it has the columns "
-            f"{list_names(present)}{remedy}"
-        )
-    return open_columns(frame[names], table, find_texts(used))
 
 
 def name_inputs(columns: Iterable[Column]) -> tuple[str, ...]:

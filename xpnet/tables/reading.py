@@ -39,11 +39,10 @@ from xpnet.tables.columns import (
     Column,
     DroppedColumn,
     Encoded,
-    encode_columns,
+    Encoding,
     group_parts,
     make_different,
     open_columns,
-    read_frame,
 )
 
 __all__ = ["FILE_KINDS", "Features", "Table", "Targets", "describe_columns", "is_table", "read_table"]
@@ -212,7 +211,8 @@ class Table(NamedTuple):
 
     def encode(self, columns: Sequence[Column]) -> Encoded:
         """Encode the inputs of a network."""
-        return encode_columns(columns, read_frame(columns, self.frame, self.name), self.decimal)
+        encoding = Encoding(tuple(columns))
+        return encoding.encode(encoding.open_frame(self.frame, self.name), self.decimal)
 
     def read_targets(self, notes: Mapping[str, Any], labels: Sequence[str]) -> Targets:
         """Return the targets of a network with these notes: classes with these labels, or numbers."""
