@@ -166,6 +166,15 @@ def test_task_and_sizes_follow_the_arrays(capsys, folder, y, options, described,
     else:
         assert out[0] == "prediction_0,prediction_1"
         np.testing.assert_allclose(rows, net.predict(x), rtol=1e-6)
+    if net.task != "regression":
+        heading, *lines = run(capsys, "predict", "net", "x.npy", "--probabilities")
+        p = np.asarray(net.predict_proba(x))
+        p = np.stack([1 - p[:, 0], p[:, 0]], axis=1) if net.task == "binary" else p
+        n = p.shape[1]
+        assert heading == ",".join([out[0], *(f"probability of {k}" for k in range(n))])
+        listed = [line.split(",") for line in lines]
+        assert [row[:-n] for row in listed] == [line.split(",") for line in out[1:]]
+        np.testing.assert_allclose(np.array([row[-n:] for row in listed], float), p, rtol=1e-6)
     scores = run(capsys, "evaluate", "net", "a.npz")
     if "target" in described:
         assert scores[0].startswith(
@@ -236,6 +245,10 @@ def test_the_command_is_the_estimator(capsys, folder):
     out = run(capsys, "predict", "net", "pets.csv", "--keep", "id,kind")
     assert out[0] == "id,kind,prediction,probability"
     rows = np.array([line.split(",") for line in out[1:]])
+    table.rename(columns={"id": "probability of cat"}).to_csv("other.csv", index=False)
+    words = ["predict", "net", "other.csv", "--keep", "probability of cat"]
+    assert run(capsys, *words)[0] == "probability of cat,prediction,probability"
+    assert "--keep names 'probability of cat', which a column of the pred" in refused(capsys, *words, "--probabilities")
     np.testing.assert_array_equal(rows[:, :3], np.stack([table["id"].astype(str), y, model.predict(X)], axis=1))
     out = run(capsys, "info", "net")
     assert out[:2] == [f"net: {saved}", "Trained on pets.csv"]
@@ -397,6 +410,7 @@ def test_remarks_on_rows_are_one_line(capsys, folder):
         ("predict net t.csv", "t.csv is a table, and the network was not trained on one"),
         ("predict net x.png", "the network takes 3 inputs, which do not form a square image"),
         ("predict net x.npy --interval 0.9", "--interval 0.9 is for regressions"),
+        ("predict real x.npy --probabilities", "--probabilities is for classes, and the network predicts numbers"),
         ("predict net x.npy --novelty", "call fit_novelty(x) with their inputs first"),
         ("predict net old.npy", "old.npy is not an array of numbers"),
         ("show -o page", "show needs either MODEL"),
@@ -416,6 +430,7 @@ def test_remarks_on_rows_are_one_line(capsys, folder):
 def test_a_wrong_option_or_file_ends_with_one_clear_line(capsys, folder, words, message):
     """And changes no file."""
     Network([3, 2], task="classification").save("net")
+    Network([3, 2], task="regression").save("real")
     for name in ("old", "old.npy", "old.npz", "m", "t.csv", "y.npy"):
         Path(name).write_text("mine")
     np.save("x.npy", np.ones((2, 3)))

@@ -202,6 +202,8 @@ def test_results_lie_where_x_lies(kind, place, backend):
         result = getattr(model, method)(x)
         assert type(result) is type(x)
         np.testing.assert_allclose(backend.to_numpy(result), getattr(expected, method)(NUMBERS), rtol=1e-3, atol=1e-3)
+    if kind is TableClassifier:
+        assert type(model.predict(x, return_proba=True)[1]) is type(x)
     assert model.score(x, backend.asarray(y)) == pytest.approx(expected.score(NUMBERS, y), abs=0.02)
     table = pandas.DataFrame(NUMBERS)
     there = kind(**FEW, **place._asdict()).fit(table, y)
@@ -469,6 +471,14 @@ def test_weights_of_classes_find_more_of_the_rare_class():
     by_class = TableClassifier(**settings, class_weight=ratio).fit(x, y)
     np.testing.assert_allclose(by_class.predict_proba(x), balanced.predict_proba(x), rtol=1e-4, atol=1e-6)
     np.testing.assert_array_equal(by_class.predict(x), balanced.predict(x))
+    for model in (plain, balanced):  # whose class is not always the most probable one
+        classes, p = model.predict(x, return_proba=True)
+        np.testing.assert_array_equal(classes, model.predict(x))
+        np.testing.assert_array_equal(p, model.predict_proba(x)[np.arange(300), (classes == "usual").astype(int)])
+        (label, *others), (probability,) = model.predict(x[7:8], return_proba=True)
+        assert (label, others, probability) == (classes[7], [], pytest.approx(p[7]))
+    with pytest.raises(ValueError, match="return_proba=2 must be True or False"):
+        plain.predict(x, return_proba=2)
 
     def recall(labels, predicted):
         return recall_score(labels, predicted, pos_label=0)

@@ -5,7 +5,7 @@ import csv
 import io
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,12 @@ def run_predict(options: argparse.Namespace) -> None:
     """Write the predictions of a saved model as CSV, one row per example."""
     model, (net, *_) = _load(options.model, backend=options.backend, device=options.device)
     copies: dict[str, list[str]] = {}
+    if net.task == "regression" and options.probabilities:
+        raise ArgumentError("--probabilities is for classes, and the network predicts numbers; leave it out")
+    if net.task != "regression" and options.interval is not None:
+        raise ArgumentError(
+            f"--interval {options.interval:g} is for regressions, and the network predicts classes; leave it out"
+        )
     if is_table(str(options.file)):
         kept = split_names(options.keep)
         table = _read_new_table(str(options.file), net, kept)
@@ -90,7 +96,11 @@ def run_predict(options: argparse.Namespace) -> None:
         x = read_inputs(options.file, net)
         encoded = Encoded(x, (), np.zeros((len(x), 0), bool))
     x = encoded.x
-    columns = _predict(model, net, x, options.interval)
+    columns: dict[str, Any]
+    if net.task == "regression":
+        columns = _predict_numbers(model, net, x, options.interval)
+    else:
+        columns = _predict_classes(model, net, x, options.probabilities)
     formulas = [label for label in find_labels(net) or () if re.match(r"[=+\-@\t\r](?![\d.]+$)", label)]
     if formulas:
         _print_remarks(f"a spreadsheet may compute these classes: {list_names(formulas)}")
@@ -110,30 +120,38 @@ def run_predict(options: argparse.Namespace) -> None:
     sys.stdout.writelines(f"{printable(line[:-1])}\n" if sys.stdout.isatty() else line for line in lines)
 
 
-def _predict(model: Network | Ensemble, net: Network, x: Any, level: float | None) -> dict[str, Any]:
-    """Predict examples; return the columns of the result by their names."""
-
-    def on_host(values: Any) -> np.ndarray:
-        return model.backend.to_numpy(values).reshape(len(x), -1)
-
-    if net.task not in ("classification", "binary"):
-        has_std = net.value.model.cost.has_std
-        predicted = model.predict(x, return_std=True) if has_std else (model.predict(x),)
-        parts: dict[str, Any] = dict(zip(("prediction", "std"), predicted))
-        if level is not None:
-            parts["lower"], parts["upper"] = model.interval(x, level)
-        return {
-            name if column.shape[1] == 1 else f"{name}_{k}": column[:, k]
-            for name, part in parts.items()
-            for column in [on_host(part)]
-            for k in range(column.shape[1])
-        }
+def _predict_numbers(model: Network | Ensemble, net: Network, x: Any, level: float | None) -> dict[str, np.ndarray]:
+    """Predict numbers, and the bounds of their intervals if there is a level; return the columns of the result."""
+    has_std = net.value.model.cost.has_std
+    predicted = model.predict(x, return_std=True) if has_std else (model.predict(x),)
+    parts: dict[str, Any] = dict(zip(("prediction", "std"), predicted))
     if level is not None:
-        raise ArgumentError(f"--interval {level:g} is for regressions, and the network predicts classes; leave it out")
-    p, classes = on_host(model.predict_proba(x)), on_host(model.predict(x))[:, 0]
-    p = np.maximum(p, 1 - p) if net.task == "binary" else p
-    labels = find_labels(net)
-    return {"prediction": [k if labels is None else labels[k] for k in classes], "probability": p.max(axis=1)}
+        parts["lower"], parts["upper"] = model.interval(x, level)
+    return _name_columns(model, parts)
+
+
+def _predict_classes(
+    model: Network | Ensemble, net: Network, x: Any, lists_all: bool
+) -> dict[str, np.ndarray | list[Any]]:
+    """Predict classes, each with its probability, or several labels; list the probabilities of all, if wanted."""
+    p = model.backend.to_numpy(model.predict_proba(x)).reshape(-1, net.sizes[-1])
+    p = np.concatenate([1 - p, p], axis=1) if net.task == "binary" else p
+    labels = find_labels(net) or range(p.shape[1])
+    columns: dict[str, Any] = _name_columns(model, {"prediction": model.predict(x)})
+    if net.task != "multilabel":
+        columns = {"prediction": [labels[k] for k in columns["prediction"]], "probability": p.max(axis=1)}
+    return columns | ({f"probability of {label}": p[:, k] for k, label in enumerate(labels)} if lists_all else {})
+
+
+def _name_columns(model: Network | Ensemble, parts: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Return the columns of several results on the host, by their names, with numbers if a result has several."""
+    columns = dict[str, np.ndarray]()
+    for name, part in parts.items():
+        values = model.backend.to_numpy(part)
+        values = values.reshape(len(values), -1)
+        for k in range(values.shape[1]):
+            columns[name if values.shape[1] == 1 else f"{name}_{k}"] = values[:, k]
+    return columns
 
 
 def run_export(options: argparse.Namespace) -> None:

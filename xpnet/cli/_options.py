@@ -146,6 +146,7 @@ PREDICT: Options = [
     ("file", Path, "FILE", "a table, a .npy array, or an image (light on dark)"),
     ("--keep", list, "COLUMNS", "columns of the table to write before the predictions, as in id,name"),
     ("--interval", float, "LEVEL", "also write bounds that hold the target with this probability, as in 0.9"),
+    ("--probabilities", bool, "", "also write the probability of each class"),
     ("--novelty", bool, "", "also write how unlike the training rows each row is, from 0 to 1"),
     ("--out", Path, "FILE", "where to write (standard output)"),
     *PLACE,

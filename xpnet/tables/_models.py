@@ -577,26 +577,33 @@ class TableClassifier(ClassifierMixin, BaseTableModel):
 
     _numeric = False
 
-    def predict(self, X: Any) -> Any:
+    def predict(self, X: Any, return_proba: bool = False) -> Any:
         """Predict the class of each row.
 
         Parameters
         ----------
         X : DataFrame or array of shape (n_samples, n_features)
             A table with the columns of that in `fit`.
+        return_proba
+            Whether to return the probability of each predicted class as well.
 
         Returns
         -------
-        array of shape (n_samples,)
+        array of shape (n_samples,), or a pair of arrays
             The most probable classes; with `class_weight`, those with the largest product of weight and probability.
             Numbers in the library of X, on its device; NumPy arrays for tables and texts.
         """
+        yes_or_no("return_proba", return_proba)
         x = self._encode(X).x
         value, p = self.ensemble_[0].value, self.ensemble_.predict_proba(x)
-        if self._class_weight is not None:
-            with value.scope():
-                p = p * value.backend.asarray(self._class_weight, value.dtype)
-        return self._move_to(X, self._labels.decode(p, value))
+        xp, weighted = value.backend.xp, p
+        with value.scope():
+            if self._class_weight is not None:
+                weighted = p * value.backend.asarray(self._class_weight, value.dtype)
+            best = xp.argmax(weighted, axis=1, keepdims=True)
+            p_best = xp.sum(xp.where(best == xp.arange(p.shape[1], device=best.device), p, 0.0), axis=1)
+        labels = self._move_to(X, self._labels.decode(weighted, value))
+        return (labels, self._move_to(X, p_best)) if return_proba else labels
 
     def predict_proba(self, X: Any) -> Array:
         """Predict the probability of each class: the geometric mean of the members, calibrated.
