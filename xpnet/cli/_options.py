@@ -107,7 +107,7 @@ TRAIN: dict[str, Options] = {
         ("--class-weight", weights, "WEIGHTS", "weights of the classes: balanced, or as in yes=5,no=1 (1)"),
     ],
     "network": [
-        ("--members", int, "N", f"number of networks for a table, whose predictions are averaged ({Recipe.members})"),
+        ("--members", int, "N", "number of networks for a table, whose predictions are averaged (depends on data)"),
         ("--hidden", sizes, "SIZES", "units of each hidden layer, as in 30,20 (depends on data)"),
         ("--task", str, "TASK", f"{', '.join(TASKS)} (depends on data)"),
         ("--activation", activations, "NAMES", "activation of all hidden layers, or of each, as in relu,tanh (relu)"),

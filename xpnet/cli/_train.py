@@ -22,7 +22,7 @@ from xpnet.tables import hold_out
 from xpnet.tables.folds import TEST_SPLIT, count_folds
 from xpnet.tables.phases import show_phase
 from xpnet.tables.reading import FILE_KINDS, is_table, read_table
-from xpnet.tables.recipe import LR, WEIGHT_DECAY, choose_epoch_metrics, make_schedule
+from xpnet.tables.recipe import LR, WEIGHT_DECAY, choose_epoch_metrics, choose_members, make_schedule
 from xpnet.tables.scores import score
 from xpnet.training import parse_metrics, parse_optimizer, parse_rate
 from xpnet.training.callbacks import CSVLog, EarlyStopping
@@ -109,8 +109,9 @@ def _train_table(options: argparse.Namespace) -> tuple[Ensemble, str]:
     )
     left_out: dict[str, Any] = {"groups": None if groups is None else groups[train]}
     if options.test_last:  # so are the folds
-        parts = np.array_split(np.arange(len(train)), count_folds(len(train), model.members))
-        left_out = {"folds": [parts[-1 - k % len(parts)] for k in range(model.members)]}
+        members = model.members or choose_members(len(train))
+        parts = np.array_split(np.arange(len(train)), count_folds(len(train), members))
+        left_out = {"folds": [parts[-1 - k % len(parts)] for k in range(members)]}
     with _explain_interrupt(options):
         model.fit(X[train], y[train], **left_out, **_select(options, OF_CHECKPOINTS))
     if options.check:

@@ -63,6 +63,7 @@ from xpnet.tables.recipe import (
     Examples,
     Recipe,
     calibrate_members,
+    choose_members,
     choose_scaling,
     give_scaling,
     leaves_out_rows,
@@ -79,9 +80,9 @@ Self = TypeVar("Self", bound="BaseTableModel")
 class TableParameters:
     """The parameters of both, exactly as the user gave them."""
 
-    members: int = Recipe.members
+    members: int | None = None
     _: KW_ONLY
-    hidden_layer_sizes: Any = None
+    hidden_layer_sizes: Any = Recipe.hidden
     max_epochs: int | None = None
     patience: int | None = Recipe.patience
     bins: int = BINS
@@ -159,12 +160,8 @@ class BaseTableModel(TableParameters, BaseModel):
         """
         if y is None:  # in the words of scikit-learn
             raise ArgumentError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
-        recipe, backend = self._parse_recipe(), choose_backend(self, backend_of(X))
+        backend = choose_backend(self, backend_of(X))
         threads = "auto" if self.n_jobs is None else effective_n_jobs(self.n_jobs)
-        if checkpoint is not None and "seed" not in recipe.network:
-            require_seed(checkpoint, self.random_state)
-        seed = recipe.network.get("seed", draw_seeds(self.random_state, 1)[0])
-        parse_seeds(seed, recipe.members)  # or folds would refuse it in words of NumPy
         stand_in = copy.copy(self)  # scikit-learn's checks set `n_features_in_` and `feature_names_in_` on it
         table = check_table(stand_in, X, reset=True)
         targets = y if isinstance(y, Targets) else validate_targets(y, numeric=self._numeric)
@@ -176,6 +173,11 @@ class BaseTableModel(TableParameters, BaseModel):
             rows = np.flatnonzero(weight)
             table = table.iloc[rows] if hasattr(table, "iloc") else table[rows]
             targets, weight = targets[rows], weight[rows]
+        recipe = self._parse_recipe(len(rows))
+        if checkpoint is not None and "seed" not in recipe.network:
+            require_seed(checkpoint, self.random_state)
+        seed = recipe.network.get("seed", draw_seeds(self.random_state, 1)[0])
+        parse_seeds(seed, recipe.members)  # or folds would refuse it in words of NumPy
         groups = number_groups("X", n, groups, rows)
         problem = self._learn(targets)
         labels = problem if isinstance(problem, Classification) else None
@@ -205,7 +207,6 @@ class BaseTableModel(TableParameters, BaseModel):
             print(printable(f"Columns: {describe_columns(columns)}"), flush=True)
         examples = Examples(x, targets, None if labels is None else len(names), weight)
         place: dict[str, Any] = {"seed": seed, "backend": backend}
-        recipe = recipe.complete(len(x))
         ensemble = make_members(examples, recipe, **place)
         if labels is None:
             ensemble[0].value.model.cost.require_point("the scores")
@@ -437,7 +438,8 @@ class BaseTableModel(TableParameters, BaseModel):
         self._labels.check(y)
         return self._labels.encode(y)
 
-    def _parse_recipe(self) -> Recipe:
+    def _parse_recipe(self, n: int) -> Recipe:
+        """Check the parameters, and choose for n rows what is not given."""
         network, training = (
             {name: value for name, value in check_dict(argument, mapping or {}).items() if value is not None}
             for argument, mapping in (("network", self.network), ("training", self.training))
@@ -449,12 +451,12 @@ class BaseTableModel(TableParameters, BaseModel):
         if self.max_epochs is not None:
             training = {"epochs": count("max_epochs", self.max_epochs, 1), **training}
         return Recipe(
-            members=count("members", self.members, 1),
-            hidden=None if self.hidden_layer_sizes is None else tuple(parse_hidden_sizes(self.hidden_layer_sizes)),
+            members=choose_members(n) if self.members is None else count("members", self.members, 1),
+            hidden=tuple(parse_hidden_sizes(self.hidden_layer_sizes)),
             patience=None if self.patience is None else count("patience", self.patience, 1),
             network=network,
             training=training,
-        )
+        ).complete(n)
 
     # Predicting
 
@@ -501,12 +503,13 @@ class TableClassifier(ClassifierMixin, BaseTableModel):
     Parameters
     ----------
     members
-        Number of networks. Fewer are faster and a little less accurate.
+        Number of networks. Fewer are faster and a little less accurate. None chooses by the number of rows: 8, or 4
+        from 10,000.
     hidden_layer_sizes
-        Number of units of each hidden layer: one number, or a list. None chooses by the number of rows.
+        Number of units of each hidden layer: one number, or a list.
     max_epochs
         Maximum number of epochs; the learning rate falls until then. A member stops earlier if its fold shows no
-        improvement. None chooses by the number of rows: 50, or 10 to 49 for more than 100,000.
+        improvement. None chooses by the number of rows: 30, or 10 to 29 for more than 133,000.
     patience
         Number of epochs without improvement on its fold after which a member stops; None: it does not stop earlier.
     bins

@@ -44,6 +44,7 @@ __all__ = [
     "Recipe",
     "calibrate_members",
     "choose_epoch_metrics",
+    "choose_members",
     "choose_scaling",
     "find_shift",
     "give_scaling",
@@ -62,10 +63,10 @@ BATCH_SIZES = {1_500: 32, 3_000: 64, 12_000: 128}  # below these numbers of rows
 LARGEST_BATCH_SIZE = 256
 LEAST_DEVIATION = 0.2  # of logits that say nothing, beside a shift; of smaller ones, the shift would be far larger
 PENALTY = 0.1  # of the squares of biases and of the slope from 1, as if normal with a variance of 10
-EPOCHS, FEWEST_EPOCHS = 50, 10
-MOST_EXAMPLES = 2_500_000  # in all epochs of a member; more only if there would be fewer than the fewest epochs
-HIDDEN = {10_000: (128, 128)}  # units of the hidden layers, below these numbers of rows
-WIDEST_HIDDEN = (256, 256)
+EPOCHS, FEWEST_EPOCHS = 30, 10
+MOST_EXAMPLES = 4_000_000  # in all epochs of a member; more only if there would be fewer than the fewest epochs
+MEMBERS, MEMBERS_FOR_MANY, MANY_ROWS = 8, 4, 10_000  # each of the few is trained longer than more could be
+HIDDEN = (128, 128)  # units of the hidden layers
 LR, WEIGHT_DECAY = 5e-3, 0.1  # of AdamW: the largest rate, and its decoupled decay
 WARMUP = 0.1  # the fraction of all steps in which the learning rate rises
 PROBES, PROBE_EPOCHS = 4, 10  # members of the first training, and their epochs
@@ -84,16 +85,16 @@ class Recipe:
     members
         Number of networks.
     hidden
-        Number of units of each hidden layer; None: by the number of rows.
+        Number of units of each hidden layer.
     patience
         Number of epochs without improvement after which a member stops; None: never.
     network, training
         Arguments of `Ensemble` and of `Ensemble.train`; what is not given is chosen by the number of rows.
     """
 
-    members: int = 8
-    hidden: tuple[int, ...] | None = None
-    patience: int | None = 15
+    members: int = MEMBERS
+    hidden: tuple[int, ...] = HIDDEN
+    patience: int | None = 8
     network: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
 
@@ -102,16 +103,26 @@ class Recipe:
 
         Examples
         --------
-        >>> [Recipe().complete(n).training["epochs"] for n in (1_000, 50_000, 100_000, 1_000_000)]
-        [50, 50, 25, 10]
+        >>> [Recipe().complete(n).training["epochs"] for n in (1_000, 50_000, 200_000, 1_000_000)]
+        [30, 30, 20, 10]
         """
         epochs = min(EPOCHS, max(MOST_EXAMPLES // n, FEWEST_EPOCHS))
         training = {"epochs": epochs, "optimizer": AdamW(weight_decay=WEIGHT_DECAY), **self.training}
         if not needs_all_examples(parse_optimizer("optimizer", training["optimizer"])):
             batch_size = next((size for rows, size in BATCH_SIZES.items() if n < rows), LARGEST_BATCH_SIZE)
             training = {"batch_size": batch_size, "lr": make_schedule(LR), **training}
-        hidden = next((sizes for rows, sizes in HIDDEN.items() if n < rows), WIDEST_HIDDEN)
-        return replace(self, hidden=hidden if self.hidden is None else self.hidden, training=training)
+        return replace(self, training=training)
+
+
+def choose_members(n: int) -> int:
+    """Choose the number of members for n rows.
+
+    Examples
+    --------
+    >>> choose_members(9_999), choose_members(10_000)
+    (8, 4)
+    """
+    return MEMBERS if n < MANY_ROWS else MEMBERS_FOR_MANY
 
 
 def make_schedule(lr: float) -> Cosine:
@@ -209,9 +220,9 @@ def choose_scaling(
     rng = np.random.default_rng(settings.get("seed"))
     steps = {name: recipe.training[name] for name in ("batch_size",) if name in recipe.training}
     training = {**steps, "epochs": min(epochs, PROBE_EPOCHS), "callbacks": lambda k: [] if k else callbacks}
-    short = Recipe(min(recipe.members, PROBES), recipe.hidden, training=training).complete(n)
-    rows = [rng.permutation(rows)[:PROBE_ROWS] for rows in choose_training_rows(folds, n, rng)[: short.members]]
-    left_out = [rng.permutation(fold)[:PROBE_FOLD_ROWS] for fold in folds[: short.members]]
+    short = Recipe(min(len(folds), PROBES), recipe.hidden, training=training).complete(n)
+    rows = [rng.permutation(rows)[:PROBE_ROWS] for rows in choose_training_rows(folds, n, rng)[:PROBES]]
+    left_out = [rng.permutation(fold)[:PROBE_FOLD_ROWS] for fold in folds[:PROBES]]
     ensemble = make_members(examples, short, **settings)
     give_scaling(ensemble, scaling)
     _train(ensemble, examples, short, rows, left_out, threads=threads, progress=False)
@@ -279,21 +290,20 @@ def measure_rises(
 
 
 def weigh_inputs(x: np.ndarray, columns: Sequence[int], importance: np.ndarray) -> np.ndarray:
-    """Return the factor of each input, (n_in,), so that columns vary in proportion to the root of their importance.
+    """Return the factor of each input, (n_in,), so that the variance of a column is in proportion to its importance.
 
     The variance of all inputs together stays.
 
     Examples
     --------
     >>> x = np.array([[0.0, 0.0, 1.0], [1.0, 1.0, 0.0]])
-    >>> weigh_inputs(x, [2, 1], np.array([1.0, 1.0]))
-    array([0.8660254 , 0.8660254 , 1.22474487])
+    >>> weigh_inputs(x, [2, 1], np.array([1.0, 2.0]))
+    array([0.70710678, 0.70710678, 1.41421356])
     """
     starts, mean = np.cumsum(columns) - np.asarray(columns), x.mean(axis=0, dtype=np.float64)
     variances = np.einsum("ij,ij->j", x, x, dtype=np.float64) / len(x) - mean**2  # without a copy of x
     variance = np.maximum(np.add.reduceat(variances, starts), LEAST_VARIANCE)
-    wanted = np.sqrt(importance)
-    wanted = np.maximum(wanted, LEAST_SHARE * wanted.mean()) if wanted.any() else np.ones_like(wanted)
+    wanted = np.maximum(importance, LEAST_SHARE * importance.mean()) if importance.any() else np.ones_like(importance)
     return np.repeat(np.sqrt(wanted / variance * (variance.sum() / wanted.sum())), columns)
 
 
