@@ -24,8 +24,8 @@ from xpnet.tables.columns import (
     Encoding,
     add_statistics,
     check_has_inputs,
+    find_inputs,
     from_plain,
-    group_parts,
     learn_columns,
     make_different,
     name_inputs,
@@ -290,12 +290,11 @@ def get_columns(encoder: TableEncoder) -> tuple[Column, ...]:
 def fit_to_targets(encoder: TableEncoder, X: Any, goal: Goal) -> np.ndarray:
     """Fit an encoder with statistics of targets; return the inputs of the rows, by the statistics of other parts."""
     features, statistics = encoder._fit(X, goal)
-    x = encoder._encoding.encode(features.cells, features.marks.decimal).take(features.rows).x
-    end = 0
-    for name, parts in group_parts(encoder._encoding.columns).items():
-        end += len(name_inputs(parts))
-        if name in statistics:
-            x[:, end - statistics[name].shape[1] : end] = statistics[name]
+    encoding = encoder._encoding
+    x = encoding.encode(features.cells, features.marks.decimal).take(features.rows).x
+    for name, block in statistics.items():
+        end = find_inputs(encoding.columns, name).stop
+        x[:, end - block.shape[1] : end] = block
     return x
 
 

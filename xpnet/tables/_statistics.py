@@ -70,11 +70,11 @@ def make_goal(y: np.ndarray, labels: Sequence[str], weight: np.ndarray | None, p
     Numbers are scaled by median and quartiles and clipped smoothly at ±3, so that no wrong one spoils a mean.
     """
     n = len(y)
-    weight = np.ones(n) if weight is None else weight / weight.mean()
+    weights = np.ones(n) if weight is None else weight / weight.mean()
     if labels:
         frequent = np.argsort(-np.bincount(y), kind="stable")[:MOST_CLASSES] if len(labels) > 2 else [1]
-        classes = np.sort(frequent)
-        names, targets = tuple(labels[k] for k in classes), (y[:, None] == classes).astype(np.float64)
+        names = tuple(name for k, name in enumerate(labels) if k in frequent)
+        targets = (y[:, None] == np.sort(frequent)).astype(np.float64)
     else:
         y = y.reshape(n, -1).astype(np.float64)
         names = tuple(map(str, range(y.shape[1]))) if y.shape[1] > 1 else ("",)
@@ -82,7 +82,7 @@ def make_goal(y: np.ndarray, labels: Sequence[str], weight: np.ndarray | None, p
         spread = np.where(high > low, high - low, np.ptp(y, axis=0))
         targets = (y - middle) / np.where(spread > 0, spread, 1.0)
         targets /= np.sqrt(1 + (targets / 3) ** 2)
-    return Goal(names, targets - np.average(targets, axis=0, weights=weight), weight, part)
+    return Goal(names, targets - np.average(targets, axis=0, weights=weights), weights, part)
 
 
 class Tokens(NamedTuple):
@@ -101,8 +101,10 @@ class Tokens(NamedTuple):
         return cls(len(values), n_tokens, *np.array(pairs, np.intp).reshape(-1, 2).T)
 
     def add_up(self, numbers: np.ndarray) -> np.ndarray:
-        """Sum numbers of the tokens of each value."""
-        return np.bincount(self.value, numbers[self.token], self.n_values)
+        """Sum numbers of the tokens of each value, (n_tokens, k), and of a missing one, (n_values + 1, k)."""
+        return np.stack(
+            [np.bincount(self.value, column[self.token], self.n_values + 1) for column in numbers.T], axis=1
+        )
 
     def collect(self, numbers: np.ndarray) -> np.ndarray:
         """Sum numbers of the values that have each token."""
@@ -125,7 +127,8 @@ class Tokens(NamedTuple):
         for _ in range(STEPS):
             if square <= 1e-9 * start:
                 break
-            image = self.collect(weights * self.add_up(direction)) + penalty * direction
+            values = np.bincount(self.value, direction[self.token], self.n_values)
+            image = self.collect(weights * values) + penalty * direction
             step = square / (direction @ image)
             effects += step * direction
             residual = residual - step * image
@@ -166,7 +169,7 @@ class StatisticsColumn:
         codes, values = list_values(cells)
         split = (split_text(value) if self.words else [value] for value in values)
         tokens = Tokens.pair(split, self.places, len(self.tokens))
-        return _add_up_rows(tokens, self.table, codes), np.zeros(len(codes), bool)
+        return tokens.add_up(self.table)[codes], np.zeros(len(codes), bool)
 
     @cached_property
     def places(self) -> dict[str, int]:
@@ -200,15 +203,79 @@ def split_text(text: str) -> list[str]:
     return [text] if words == [text.lower()] else [*dict.fromkeys([text, *words])]
 
 
+class _Rows(NamedTuple):
+    """Rows of a column to learn from."""
+
+    goal: Goal
+    codes: np.ndarray  # the numbers of their values; -1 where they are missing
+    weight: np.ndarray  # 0 for rows that nothing is learnt from
+    sums: np.ndarray  # weights and targets of rows with each value: outside each part, and in all of them, last
+
+    @classmethod
+    def make(cls, goal: Goal, codes: np.ndarray, learns: np.ndarray, n_values: int) -> _Rows:
+        """Compute the sums, (n_parts + 1, 1 + n_targets, n_values)."""
+        weight, n_parts, size = goal.weight * learns, int(goal.part.max()) + 1, n_values + 1
+        places = goal.part * size + codes % size  # missing values are last
+        sums = [np.bincount(places, column, n_parts * size) for column in (weight, *(weight * goal.targets.T))]
+        parts = np.stack(sums).reshape(-1, n_parts, size)[..., :-1].swapaxes(0, 1)
+        return cls(goal, codes, weight, np.concatenate([parts.sum(axis=0) - parts, parts.sum(axis=0, keepdims=True)]))
+
+    def square(self, errors: np.ndarray) -> np.ndarray:
+        """Sum the weighted squares of errors of each row, (n,)."""
+        return self.weight * (errors**2).sum(axis=1)
+
+    def are_less(self, squares: np.ndarray, others: np.ndarray) -> bool:
+        """Tell whether squares of errors are less than others, beyond chance; rows of a value are not independent."""
+        gains, weights = (np.bincount(self.codes + 1, column) for column in (others - squares, self.weight))
+        spread = gains - weights * gains.sum() / weights.sum()
+        return bool(gains.sum() > SURE * np.sqrt((spread**2).sum()))
+
+    def fit(self, split: Sequence[Sequence[str]], above: float = 0.0) -> _Fit:
+        """Find the effects of the tokens of values, whose weights are above some, with the best penalty."""
+        counts: Counter[str] = Counter()
+        for tokens, count in zip(split, self.sums[-1, 0].tolist()):
+            counts.update(dict.fromkeys(tokens, count))
+        names = tuple(token for token, count in counts.most_common(MOST_TOKENS) if count > above)
+        places = {token: k for k, token in enumerate(names)}
+        tokens, whole = (Tokens.pair(part, places, len(names)) for part in (split, (its[:1] for its in split)))
+
+        def find_numbers(sums: np.ndarray, penalty: float) -> np.ndarray:
+            weights, *targets = sums
+            rows = COUNT_UNIT * np.log1p(np.maximum(whole.collect(weights), 0))
+            return np.stack([*(tokens.find_effects(its, weights, penalty) for its in targets), rows], axis=1)
+
+        def cross_fit(penalty: float) -> tuple[np.ndarray, np.ndarray]:
+            x = np.empty((len(self.codes), len(self.goal.names) + 1))
+            for part, others in enumerate(self.sums[:-1]):
+                rows = np.flatnonzero(self.goal.part == part)
+                x[rows] = tokens.add_up(find_numbers(others, penalty))[self.codes[rows]]
+            return x, self.square(self.goal.targets - x[:, :-1])
+
+        best, (x, squares) = PENALTIES[0], cross_fit(PENALTIES[0])
+        for penalty in PENALTIES[1:]:
+            its_x, its_squares = cross_fit(penalty)
+            if its_squares.sum() > squares.sum():
+                break
+            best, x, squares = penalty, its_x, its_squares
+        return _Fit(names, find_numbers(self.sums[-1], best), x, squares)
+
+
+class _Fit(NamedTuple):
+    tokens: tuple[str, ...]
+    numbers: np.ndarray  # of the tokens, (n_tokens, n_inputs), from all rows
+    x: np.ndarray  # inputs of the rows, from those of other parts, (n, n_inputs)
+    squares: np.ndarray  # of the errors of the rows, (n,)
+
+
 def learn_statistics(
-    cells: Cells, rows: np.ndarray, goal: Goal, usual: Iterable[str] = (), are_groups: bool = False
+    cells: Cells, rows: np.ndarray, goal: Goal, usual: Iterable[str] = (), are_numbers: bool = False
 ) -> tuple[StatisticsColumn, np.ndarray] | None:
-    """Learn the statistics of a column, unless they say nothing.
+    """Learn the statistics of a column of texts, or of numbers that may name groups, unless they say nothing.
 
     Parameters
     ----------
     cells
-        The cells of the column: texts, or numbers.
+        The cells of the column.
     rows
         The numbers of the rows of the goal.
     goal
@@ -216,8 +283,8 @@ def learn_statistics(
     usual
         The values that have inputs of their own. Nothing is learnt from rows with these: together, both would tell the
         targets of a row's own part, by the difference.
-    are_groups
-        Whether they may be numbers of groups: their statistics must say more than those of bins, which inputs tell.
+    are_numbers
+        Whether the values are numbers in bins, beyond which their statistics must tell something.
 
     Returns
     -------
@@ -229,102 +296,34 @@ def learn_statistics(
     learns = np.array([*(value not in usual for value in values), False])[codes]
     if np.count_nonzero(learns) < LEAST_ROWS:
         return None
-    counts = np.bincount(codes[learns], minlength=len(values))
-    sums = _sum_others(codes, learns, len(values), goal)
-    fit = _fit([[value] for value in values], codes, learns, sums, goal)
-    before, have_words = _square(goal.targets, goal, learns), False
-    if are_groups:
-        bins = _number_bins(values, counts)
-        before = _fit([[str(k)] for k in bins], codes, learns, sums, goal).errors
-    elif np.count_nonzero(counts) > FEW_VALUES:
-        other = _fit([split_text(value) for value in values], codes, learns, sums, goal, least=2)
-        if have_words := _are_less(other.errors, fit.errors, codes[learns]):
+    data = _Rows.make(goal, codes, learns, len(values))
+    fit = data.fit([[value] for value in values])
+    before, words = data.square(goal.targets), False
+    if are_numbers:
+        before = data.fit([[bin] for bin in _name_bins(values, data.sums[-1, 0])]).squares
+    elif np.count_nonzero(data.sums[-1, 0]) > FEW_VALUES:
+        other = data.fit([split_text(value) for value in values], above=1.0)
+        if words := data.are_less(other.squares, fit.squares):
             fit = other
-    if not _are_less(fit.errors, before, codes[learns]):
+    if not data.are_less(fit.squares, before):
         return None
     numbers = tuple(np.round(fit.numbers, 6).ravel().tolist())
-    return StatisticsColumn(cells.column, goal.names, have_words, fit.tokens, numbers), fit.x
-
-
-def _are_less(errors: np.ndarray, others: np.ndarray, codes: np.ndarray) -> bool:
-    """Tell whether errors (m, k) are less than others, beyond chance; rows with the same value are not independent."""
-    gains, counts = np.bincount(codes, (others - errors).sum(axis=1)), np.bincount(codes)
-    mean = gains.sum() / len(codes)
-    return bool(len(codes) * mean > SURE * np.sqrt(((gains - counts * mean) ** 2).sum()))
-
-
-class _Fit(NamedTuple):
-    tokens: tuple[str, ...]
-    numbers: np.ndarray  # of the tokens, (n_tokens, n_inputs), from all rows
-    x: np.ndarray  # inputs of the rows, from those of other parts, (n, n_inputs)
-    errors: np.ndarray  # squared, of the rows that are learnt from, (m, n_targets)
-
-
-def _square(errors: np.ndarray, goal: Goal, learns: np.ndarray) -> np.ndarray:
-    """Square errors (n, n_targets), with the weights of the rows, of those that are learnt from."""
-    return (goal.weight[:, None] * errors**2)[learns]
-
-
-def _number_bins(values: Sequence[str], counts: np.ndarray) -> np.ndarray:
-    """Number the bins, of about as many rows each, in which whole numbers are."""
-    order = np.argsort([*map(float, values)])
-    bins = np.empty(len(values), np.intp)
-    bins[order] = FEW_VALUES // 2 * (np.cumsum(counts[order]) - counts[order] / 2) / counts.sum()
-    return bins
-
-
-def _sum_others(codes: np.ndarray, learns: np.ndarray, n_values: int, goal: Goal) -> np.ndarray:
-    """Sum weights and targets of rows with each value, (n_parts + 1, n_targets + 1, n_values).
-
-    The sums are over the rows outside each part, and last over all.
-    """
-    n_parts, size = goal.part.max() + 1, n_values + 1  # missing values are last
-    index, weight = goal.part * size + codes % size, goal.weight * learns
-    each = [np.bincount(index, weight * numbers, n_parts * size) for numbers in (np.ones(len(codes)), *goal.targets.T)]
-    sums = np.stack(each).reshape(len(each), n_parts, size)[..., :-1].swapaxes(0, 1)
-    total = sums.sum(axis=0)
-    return np.concatenate([total - sums, total[None]])
-
-
-def _fit(
-    split: Sequence[Sequence[str]], codes: np.ndarray, learns: np.ndarray, sums: np.ndarray, goal: Goal, least: int = 1
-) -> _Fit:
-    """Find the effects of tokens that are in some rows at least, with the best penalty."""
-    counts: Counter[str] = Counter()
-    for tokens, count in zip(split, np.bincount(codes[learns], minlength=len(split)).tolist()):
-        counts.update(dict.fromkeys(tokens, count))
-    names = tuple(token for token, count in counts.most_common(MOST_TOKENS) if count >= least)
-    places = {token: k for k, token in enumerate(names)}
-    tokens, whole = (Tokens.pair(part, places, len(names)) for part in (split, (tokens[:1] for tokens in split)))
-
-    def find_numbers(sums: np.ndarray, penalty: float) -> np.ndarray:
-        weights, *targets = sums
-        rows = COUNT_UNIT * np.log1p(np.maximum(whole.collect(weights), 0))
-        return np.stack([*(tokens.find_effects(its, weights, penalty) for its in targets), rows], axis=1)
-
-    best = None
-    for penalty in PENALTIES:
-        x = np.empty((len(codes), len(goal.names) + 1))
-        for part, others in enumerate(sums[:-1]):
-            rows = np.flatnonzero(goal.part == part)
-            x[rows] = _add_up_rows(tokens, find_numbers(others, penalty), codes[rows])
-        errors = _square(goal.targets - x[:, :-1], goal, learns)
-        if best is not None and errors.sum() > best[2].sum():
-            break
-        best = penalty, x, errors
-    penalty, x, errors = best
-    return _Fit(names, find_numbers(sums[-1], penalty), x, errors)
-
-
-def _add_up_rows(tokens: Tokens, numbers: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """Sum numbers (n_tokens, k) of the tokens of the value of each row, (n, k); 0 where it is missing."""
-    return np.stack([np.append(tokens.add_up(column), 0.0) for column in numbers.T], axis=1)[codes]
+    return StatisticsColumn(cells.column, goal.names, words, fit.tokens, numbers), fit.x
 
 
 def name_groups(cells: Cells, rows: np.ndarray) -> bool:
-    """Tell whether numbers may be names of groups or years: whole ones of which many occur several times."""
+    """Tell whether numbers may name groups or years: whole ones, of many values that occur several times."""
     codes, values = list_values(cells)
     counts = np.bincount(codes[rows] + 1, minlength=len(values) + 1)[1:]
     known = np.flatnonzero(counts)
     is_often = FEW_VALUES < len(known) <= counts.sum() / REPEATS
-    return is_often and all(WHOLE_NUMBER.fullmatch(values[k]) for k in known)
+    return bool(is_often) and all(WHOLE_NUMBER.fullmatch(values[k]) for k in known.tolist())
+
+
+def _name_bins(values: Sequence[str], weights: np.ndarray) -> list[str]:
+    """Name the bins in which whole numbers are: what bins tell is no statistic of a group."""
+    numbers = np.array([*map(float, values)])
+    order = np.argsort(numbers)
+    bins = np.empty(len(values))
+    bins[order] = FEW_VALUES // 2 * (np.cumsum(weights[order]) - weights[order] / 2) // weights.sum()
+    return [*map(str, bins)]

@@ -668,7 +668,8 @@ def _learn_statistics(
     """Learn the statistics of a column with these parts, if it may have some that say anything."""
     part, *others = parts
     if isinstance(part, NumberColumn):
-        return learn_statistics(cells, rows, goal, are_groups=True) if name_groups(cells, rows) and not others else None
+        may_have = name_groups(cells, rows) and not others
+        return learn_statistics(cells, rows, goal, are_numbers=True) if may_have else None
     has_rare = isinstance(part, CategoryColumn) and part.rare and not others
     if has_rare or (isinstance(part, DroppedColumn) and cells.is_text):
         return learn_statistics(cells, rows, goal, getattr(part, "values", ()))
