@@ -3,6 +3,7 @@
 import pickle
 import re
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -803,6 +804,23 @@ def test_columns_have_any_order_and_others_are_ignored():
         with pytest.warns(UserWarning, match="X does not have valid feature names, but TableEncoder was fitted with"):
             predicted = model.predict(unnamed)
         np.testing.assert_array_equal(predicted, model.predict(table))
+
+
+def test_threads_share_a_model():
+    """Rows that threads predict at once are those of one thread, bit for bit."""
+    rows = pets().to_dict("records")
+    for model in (TableRegressor(**FEW).fit(pets(), HEIGHT), TableClassifier(**FEW).fit(pets(), KINDS)):
+        methods = [model.predict, model.novelty, getattr(model, "interval", None) or model.predict_proba]
+
+        def predict(row, methods=methods):
+            return [np.asarray(method(row)).tobytes() for method in methods]
+
+        fresh = pickle.dumps(model)
+        alone = [*map(predict, rows)]
+        model = pickle.loads(fresh)  # in which nothing is computed yet
+        methods[:] = [getattr(model, method.__name__) for method in methods]
+        with ThreadPoolExecutor(4) as threads:
+            assert [*threads.map(predict, rows)] == alone
 
 
 def test_tables_that_do_not_fit():

@@ -4,7 +4,7 @@ import re
 import sys
 from contextlib import suppress
 from copy import copy
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
@@ -514,6 +514,65 @@ def test_no_row_changes_how_another_is_read(trained, new, accepted):
     assert [*alone] == accepted
     if "both" in alone:
         np.testing.assert_array_equal(alone["both"], np.concatenate([alone[0], alone[1]]))
+
+
+# Rows without pandas
+
+NOON = datetime(2024, 1, 31, 12)
+VALUES = [
+    ([1.5, None, 2.5, 7], [1, 2.5, np.float32(0.5), np.int64(3), None, np.nan, True, Decimal("0.5"), "4"]),
+    ([1.5, 2.0, 2.5], ["3", " 2.5 ", 7]),
+    (GERMAN, ["1.234", "7", None]),
+    (["1 kg", "2 kg", "2.5 kg", "DQ", "DQ"], ["7 kg", "DQ", "x", 3, None]),
+    ([True, False, True], [np.bool_(True), False, 1, "true", "FALSE", None]),
+    ([8001, 8050, 8001, 8050, 7], ["8001", 8050, 8050.0, None, 5]),
+    (["a", "b", "a", "b", "c"], ["a", " b", "B", None, "", np.str_("a"), 7]),
+    ([NOON, datetime(2024, 2, 1)], [NOON, date(2024, 3, 1), np.datetime64("2024-03-01T06:00"), None, "2024-05-05"]),
+    ([NOON.replace(tzinfo=UTC), datetime(2024, 2, 1, tzinfo=UTC)], [NOON.replace(tzinfo=timezone(timedelta(hours=2)))]),
+    (["31.1.2024 12:30", "1.2.2024 0:00"], ["02.02.2024 23:59", "3.2.2024 1:05", None, "?"]),
+    (["2024-01-31", "2024-02"], ["2024-03-01 06:00:00,5", "2024-03", "9999-12-31"]),
+    ([timedelta(days=1), timedelta(hours=6)], [timedelta(days=2), np.timedelta64(36, "h"), None]),
+]
+
+
+@pytest.mark.parametrize(("trained", "new"), VALUES, ids=range(len(VALUES)))
+@pytest.mark.filterwarnings("ignore:X has values that training did not have")
+def test_a_row_is_read_alike_in_every_container(trained, new, monkeypatch):
+    import pandas
+
+    table = frame(a=trained, n=range(len(trained)))
+    encoder = TableEncoder(["a"] if trained[0] == 8001 else []).fit(
+        table if trained[0] != NOON else table.infer_objects()
+    )
+    whole = encoder.transform(pandas.DataFrame({"n": 0, "a": pandas.Series(new, dtype=object)}))
+    rows = [{"n": 0, "a": value, "unknown": "x"} for value in new]
+    for k, row in enumerate(rows):
+        for one in (row, pandas.Series(row, dtype=object), frame(n=[0], a=[new[k]])):
+            np.testing.assert_array_equal(encoder.transform(one), whole[k : k + 1], str(row))
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    np.testing.assert_array_equal(encoder.transform(rows), whole)
+    np.testing.assert_array_equal(encoder.transform(rows[0]), whole[:1])
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (
+            {"A": 1, "k": "p"},
+            "X lacks columns that the network was trained on: 'a'; it has the columns 'A', 'k'",
+        ),
+        ([{"a": 1, "k": "p"}, {"a": 1}], "X lacks columns that the network was trained on: 'k'"),
+        ({"a": [1, 2], "k": ["p", "q"]}, "X is a dict of columns; give pandas.DataFrame(X), or a dict for each row"),
+        ({"a": "heavy", "k": "p"}, "X holds 'heavy' in row 1 of column 'a'"),
+        ({"a": np.inf, "k": "p"}, "X holds 'inf' in row 1 of column 'a'"),
+        ({"a": np.ma.masked, "k": "p"}, "X is a masked array, or holds one"),
+    ],
+    ids=str,
+)
+def test_a_row_that_does_not_fit_is_refused(row, message):
+    encoder = TableEncoder().fit(frame(a=[1, 2, 3, 4], k=["p", "q", "p", "q"]))
+    with pytest.raises(ValueError, match=re.escape(message)):
+        encoder.transform(row)
 
 
 # Categories

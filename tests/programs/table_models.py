@@ -17,6 +17,8 @@ from sklearn.metrics import accuracy_score, r2_score
 
 from xpnet import Ensemble, Network
 from xpnet.estimators import TableClassifier, TableEncoder, TableRegressor
+from xpnet.tables.columns import find_texts, from_plain
+from xpnet.tables.reading import read_table
 
 from .estimators import World, copy_by_pickle, draw_weights, observe
 from .generate import Operation, register
@@ -209,14 +211,21 @@ def encoder(world: World, r: random.Random) -> None:
         "in another order": fitted.transform(new.iloc[order])[np.argsort(order)],
         "by a pickle": copy_by_pickle(fitted).transform(new),
     }
+    rows, columns = new.to_dict("records"), from_plain(fitted.columns_)
+    others["as dicts"] = fitted.transform([dict(r.sample([*row.items()], len(row))) for row in rows])
+    if not {"written number"} < {"written number", "unit", "marked"} & {*kinds}:  # else there are points and commas
+        path = new_path(".csv")
+        new.to_csv(path, index=False, sep=";", decimal="," if "written number" in kinds else ".")
+        others["in a file"] = read_table(path, find_texts(columns)).encode(columns).x
     if "declared number" not in kinds:
         others["as an array"] = TableEncoder(bins=bins).fit(table.to_numpy()).transform(new.to_numpy())
     for name, other in others.items():
         if not np.array_equal(other, x):
             raise Failure(f"{name} a table of {kinds} is encoded otherwise, bins={bins}")
     k = r.randrange(len(new))
-    if not np.array_equal(fitted.transform(new.iloc[k : k + 1]), x[k : k + 1]):
-        raise Failure(f"row {k} of a table of {kinds} alone is encoded otherwise, bins={bins}")
+    for row in (new.iloc[k : k + 1], new.iloc[k], rows[k]):
+        if not np.array_equal(fitted.transform(row), x[k : k + 1]):
+            raise Failure(f"row {k} of a table of {kinds}, a {type(row)}, is encoded otherwise, bins={bins}")
     wrong = new.assign(**{"number 0": pandas.Series(["a"] * len(new), dtype=object)})
     refused = observe(lambda encoder: encoder.transform(wrong), fitted).error
     if not isinstance(refused, ValueError) or "number 0" not in str(refused):

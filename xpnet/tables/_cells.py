@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import date, datetime
+from contextlib import suppress
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import product
 from math import inf
@@ -19,8 +20,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet._checks import truncate, warn
+from xpnet.data.conversion import refuse_masks_and_units
 from xpnet.errors import ArgumentError
 
+PLAIN = {int, float, np.int64, np.float64}  # types of numbers that NumPy converts fast
 TRUTH = {"false": 0, "true": 1}
 BLANKS = {"?", "-", "--", "."}  # missing values, in columns of numbers and dates
 MOSTLY = 0.5  # a column with at least this part of numbers or dates is one of those, and other texts stand apart
@@ -34,7 +37,8 @@ DATES = (
 )
 ISO = "ISO8601"  # as pandas calls it
 FORMATS = (ISO, *map("".join, product(DATES, TIMES)), "%b %Y", "%B %Y", "%b-%Y", "%b-%d-%Y")
-DIGIT = re.compile(r"\d")  # every date has one
+LONG_FRACTION = re.compile(r"(\.\d{6})\d+")  # of a second
+LETTERS = re.compile(r"[^\W\d_]+")
 DIGITS = re.compile(r"[0-9]+")
 CODE = re.compile(r"0[0-9]+")
 CURRENCY = re.compile(r"[A-Z]{0,3}[$€£¥₹₽₩₺₫]|(USD|EUR|GBP|CHF|JPY|CNY|INR|Rs)\b")
@@ -85,9 +89,11 @@ class Cells(NamedTuple):
     codes
         For each row, the number of its value in `values`; -1 if it has none. None for `numbers`.
     values
-        The different values: texts without spaces around them, or dates of pandas.
+        The different values: texts without spaces around them, or dates.
     numbers
         The values as float64 (n,), NaN if missing, of a column that holds numbers already.
+    days
+        The days since 1970 (n,), NaN if missing, of a column that holds dates already; in UTC if they have time zones.
     is_category
         Whether the user has declared the values to be categories, whatever they look like.
     """
@@ -97,6 +103,7 @@ class Cells(NamedTuple):
     codes: Any = None
     values: Any = ()
     numbers: Any = None
+    days: Any = None
     is_category: bool = False
     zoned: bool | None = False  # whether dates have time zones; None: some have
 
@@ -108,7 +115,7 @@ class Cells(NamedTuple):
     @property
     def is_text(self) -> bool:
         """Whether the cells are texts."""
-        return self.numbers is None and not hasattr(self.values, "tz")
+        return self.numbers is None and self.days is None
 
     def quote(self, value: Any) -> str:
         """Format a value and where it is first."""
@@ -216,19 +223,52 @@ def open_column(series: Any, table: str, column: str, as_text: bool = False) -> 
         codes, values = pandas.factorize(series)
     except TypeError:  # of lists
         codes, values = pandas.factorize(series.map(str, na_action="ignore"))
-    cells = Cells(table, column, codes)
+    return _read_values(Cells(table, column, codes), values, as_text)
+
+
+def open_values(values: Sequence[Any], table: str, column: str, as_text: bool = False) -> Cells:
+    """Read the cells of a column of Python's and NumPy's values, without pandas, as `open_column` reads its columns.
+
+    Examples
+    --------
+    >>> open_values([7, None, 2.5], "X", "mass").numbers
+    array([7. , nan, 2.5])
+    """
+    if not as_text and all(type(value) in PLAIN for value in values):
+        return Cells(table, column, numbers=np.array(values, np.float64))
+    values = [_simplify(value) for value in values]
+    places = {value: k for k, value in enumerate(dict.fromkeys(value for value in values if value is not None))}
+    codes = np.array([places.get(value, -1) for value in values])
+    return _read_values(Cells(table, column, codes), [*places], as_text)
+
+
+def _simplify(value: Any) -> Any:
+    """Return None for a missing value, days for a duration, and a text for what is no number, date or text."""
+    if isinstance(value, (timedelta, np.timedelta64)):
+        value = value / np.timedelta64(1, "D")
+    if isinstance(value, np.datetime64):
+        value = None if np.isnat(value) else value.astype("datetime64[us]").item()
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return None
+    if not isinstance(value, (str, Real, Decimal, date, np.generic)):
+        refuse_masks_and_units(value, "X")
+        value = str(value)
+    return value if value == value else None
+
+
+def _read_values(cells: Cells, values: Sequence[Any], as_text: bool) -> Cells:
+    """Read cells of different values as numbers, dates or texts."""
     if as_text or not len(values):
         return _merge(cells, [label(value) for value in values])
-    if series.dtype.kind == "M" or all(isinstance(value, date) for value in values):
+    if all(isinstance(value, date) for value in values):
         zoned = _have_zones(getattr(value, "tzinfo", None) is not None for value in values)
-        dates = pandas.to_datetime(pandas.Index(values), utc=True, errors="coerce")
-        return cells._replace(values=dates, zoned=zoned)
+        return cells._replace(values=[*values], days=cells.spread(_to_days(values)), zoned=zoned)
     are_real = [isinstance(value, (Real, Decimal)) and not isinstance(value, np.timedelta64) for value in values]
     if all(are_real):
-        return Cells(table, column, numbers=cells.spread([float(value) for value in values]))
+        return cells._replace(codes=None, numbers=cells.spread([float(value) for value in values]))
     texts = [label(value) for value in values]
     if {text.lower() for text in texts} <= TRUTH.keys():
-        return Cells(table, column, numbers=cells.spread([TRUTH[text.lower()] for text in texts]))
+        return cells._replace(codes=None, numbers=cells.spread([TRUTH[text.lower()] for text in texts]))
     if any(are_real) and any("," in text for text in texts):
         # A point of a real number among texts does not separate thousands: 3.428 is written as 3.4280
         texts = [re.sub(r"\.\d+", r"\g<0>0", text) if is_real else text for text, is_real in zip(texts, are_real)]
@@ -248,14 +288,13 @@ def to_texts(cells: Cells) -> Cells:
     Examples
     --------
     >>> to_texts(Cells("X", "a", numbers=np.array([8001.0, 2.5]))).values
-    ['8001', '2.5']
+    ['2.5', '8001']
     """
-    import pandas
-
     if cells.numbers is not None:
-        codes, numbers = pandas.factorize(cells.numbers)
-        return cells._replace(codes=codes, values=[*map(label, numbers)], numbers=None)
-    return cells if cells.is_text else cells._replace(values=[*map(label, cells.values)])
+        numbers, codes = np.unique(cells.numbers, return_inverse=True)
+        n = np.count_nonzero(~np.isnan(numbers))
+        return cells._replace(codes=np.where(codes < n, codes, -1), values=[*map(label, numbers[:n])], numbers=None)
+    return cells if cells.is_text else cells._replace(values=[*map(label, cells.values)], days=None)
 
 
 def count_rows(cells: Cells, rows: Any = ...) -> np.ndarray:
@@ -453,7 +492,7 @@ def read_numbers(cells: Cells, marks: Marks, unit: str = "", beside: Sequence[st
 
     Unless these are given, any text may stand beside a number.
     """
-    if cells.numbers is not None and not np.isinf(cells.numbers).any():
+    if cells.numbers is not None and not unit and not np.isinf(cells.numbers).any():
         return Numbers(cells.numbers, Cells(cells.table, cells.column, np.full(cells.n_rows, -1)), True, unit, marks)
     cells = to_texts(cells)
     values, others = [], []
@@ -513,20 +552,21 @@ def find_formats(cells: Cells) -> list[str]:
     known = [(text, n) for text, n in zip(cells.values, count_rows(cells)) if text not in BLANKS]
     texts, counts = [text for text, _ in known], np.array([n for _, n in known])
     some = texts[:SAMPLE]
-    if not any(map(DIGIT.search, some)):  # or each column of words would be parsed a hundred times
-        return []
-    possible = [name for name in FORMATS if _parse_dates(some, name).notna().any()]
+    outlines = {*map(_outline, some)}
+    likely = [name for name in FORMATS if name == ISO or _outline(example_of(name)) in outlines]
+    possible = [name for name in likely if not np.isnan(_parse_dates(some, name)).all()]
     readings = {name: _parse_dates(texts, name) for name in possible}
-    weights = {name: counts[dates.notna()].sum() for name, dates in readings.items()}
+    weights = {name: counts[~np.isnan(dates)].sum() for name, dates in readings.items()}
     most = max(weights.values(), default=0)
-    if most < MOSTLY * counts.sum():
+    if not most or most < MOSTLY * counts.sum():
         return []
     first, *others = (name for name in possible if weights[name] == most)
-    known = readings[first].notna()
-    return [
-        first,
-        *(name for name in others if (readings[name] != readings[first])[known & readings[name].notna()].any()),
-    ]
+    return [first, *(name for name in others if (np.abs(readings[name] - readings[first]) > 0).any())]
+
+
+def _outline(text: str) -> str:
+    """Return what is left of a text without its digits and letters, as dates of one format have it in common."""
+    return LETTERS.sub("a", DIGITS.sub("0", " ".join(text.split())))
 
 
 def is_day_first(date_format: str) -> bool | None:
@@ -542,16 +582,16 @@ def is_day_first(date_format: str) -> bool | None:
 
 def read_dates(cells: Cells, date_format: str = "") -> Dates:
     """Read the cells that are dates; texts in this format, or as in 2024-12-31."""
-    if not cells.is_text and cells.numbers is None:
-        none = _merge(cells, [""] * len(cells.values))
-        return Dates(cells.spread(_to_days(cells.values)), none, True, zoned=cells.zoned)
+    if cells.days is not None:
+        none = Cells(cells.table, cells.column, np.full(cells.n_rows, -1))
+        return Dates(cells.days, none, True, zoned=cells.zoned)
     cells = to_texts(cells)
     texts = ["" if text in BLANKS else text for text in cells.values]
     parsed = _parse_dates(texts, date_format or ISO)
-    others = _merge(cells, [text if missing else "" for text, missing in zip(texts, parsed.isna())])
-    matches = [ISO_PATTERN.fullmatch(text) for text, missing in zip(texts, parsed.isna()) if not missing]
+    others = _merge(cells, [text if missing else "" for text, missing in zip(texts, np.isnan(parsed))])
+    matches = [ISO_PATTERN.fullmatch(text) for text, missing in zip(texts, np.isnan(parsed)) if not missing]
     zoned = _have_zones(match is not None and bool(match["zone"]) for match in matches)
-    return Dates(cells.spread(_to_days(parsed)), others, not others.values, date_format, zoned)
+    return Dates(cells.spread(parsed), others, not others.values, date_format, zoned)
 
 
 def require_dates(cells: Cells, date_format: str) -> Dates:
@@ -573,21 +613,31 @@ def _have_zones(have_zones: Iterable[bool]) -> bool | None:
     return None if len(kinds) == 2 else True in kinds
 
 
-def _parse_dates(texts: Sequence[str], date_format: str) -> Any:
-    """Parse dates, in UTC; what does not fit is missing."""
-    import pandas
+def _parse_dates(texts: Sequence[str], date_format: str) -> np.ndarray:
+    """Parse dates as days since 1970, in UTC; NaN where one does not fit."""
+    days = np.full(len(texts), np.nan)
+    for k, text in enumerate(texts):
+        if date_format != ISO or ISO_PATTERN.fullmatch(text):
+            with suppress(ValueError):
+                days[k] = _to_days([_parse_date(text, date_format)])[0]
+    return days
 
-    is_possible = ISO_PATTERN.fullmatch if date_format == ISO else DIGIT.search  # pandas takes "now" for a date
-    texts = [text if is_possible(text) else "" for text in texts]
-    if not any(texts):  # a column of words, for which pandas would take its time
-        return pandas.DatetimeIndex([pandas.NaT] * len(texts), tz="UTC")
-    return pandas.to_datetime(texts, format=date_format, errors="coerce", utc=True)
+
+def _parse_date(text: str, date_format: str) -> datetime:
+    """Parse a date; a fraction of a second is cut to microseconds."""
+    if date_format == ISO:
+        text = text if len(text) > len("2024-12") else f"{text}-01"
+        return datetime.fromisoformat(text[:11] + "".join(text[11:].split()))
+    return datetime.strptime(LONG_FRACTION.sub(r"\1", text) if date_format.endswith("%f") else text, date_format)
 
 
-def _to_days(dates: Any) -> np.ndarray:
-    """Convert dates of pandas to days since 1970, in UTC; NaN if missing."""
-    microseconds = dates.tz_convert(None).to_numpy().astype("datetime64[us]")
-    return np.where(np.isnat(microseconds), np.nan, microseconds.astype(np.int64) / DAY)
+def _to_days(dates: Iterable[Any]) -> np.ndarray:
+    """Convert dates to days since 1970, in UTC."""
+    in_utc = [
+        each.astimezone(UTC).replace(tzinfo=None) if getattr(each, "tzinfo", None) is not None else each
+        for each in dates
+    ]
+    return np.array(in_utc, "datetime64[us]").astype(np.int64) / DAY
 
 
 def example_of(date_format: str) -> str:

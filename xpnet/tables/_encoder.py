@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -301,13 +301,33 @@ def fit_to_targets(encoder: TableEncoder, X: Any, goal: Goal) -> np.ndarray:
 def encode_table(encoder: TableEncoder, X: Any) -> Encoded:
     """Encode a table, and warn of values of a kind that `fit` did not have, unless they are rows of a file."""
     check_is_fitted(encoder)
-    encoding, X = encoder._encoding, check_table(encoder, X, reset=False)
-    if isinstance(X, Features):
+    encoding = encoder._encoding
+    if rows := _list_rows(X):
+        cells = encoding.open_rows(rows, "X")
+    elif isinstance(X := check_table(encoder, X, reset=False), Features):
         return encoding.encode(X.cells, X.marks.decimal).take(X.rows)
-    encoded = encoding.encode(encoding.open_frame(to_frame(X), "X"))
+    else:
+        cells = encoding.open_frame(to_frame(X), "X")
+    encoded = encoding.encode(cells)
     for line in encoded.describe("X"):
         warn(line)
     return encoded
+
+
+def _list_rows(X: Any) -> Sequence[Mapping[str, Any]]:
+    """List rows that are dicts, and that of a DataFrame of one row or a Series with names; nothing for others."""
+    if isinstance(X, Mapping):
+        if X and all(isinstance(value, (list, tuple, np.ndarray)) for value in X.values()):
+            raise ArgumentError("X is a dict of columns; give pandas.DataFrame(X), or a dict for each row")
+        return [X]
+    if isinstance(X, (list, tuple)) and all(isinstance(row, Mapping) for row in X):
+        return X
+    names = getattr(X, "columns" if getattr(X, "ndim", 0) == 2 else "index", ()) if hasattr(X, "iloc") else ()
+    if not len(names) or not all(isinstance(name, str) for name in names):
+        return ()
+    if X.ndim == 1:
+        return [X.to_dict()]
+    return [{name: X.iat[0, k] for k, name in enumerate(names)}] if len(X) == 1 and names.is_unique else ()
 
 
 def check_table(estimator: Any, X: Any, *, reset: bool) -> Any:

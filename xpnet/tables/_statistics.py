@@ -21,7 +21,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from xpnet.tables._cells import WHOLE_NUMBER, Cells, label, rewrite
+from xpnet.tables._cells import WHOLE_NUMBER, Cells, rewrite, to_texts
 
 PENALTIES = (
     300.0,
@@ -166,7 +166,8 @@ class StatisticsColumn:
 
     def encode(self, cells: Cells, marks: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return the inputs (n, n_inputs); no value is of a kind that training did not have."""
-        codes, values = list_values(cells)
+        cells = to_texts(cells)
+        codes, values = cells.codes, cells.values
         split = (split_text(value) if self.words else [value] for value in values)
         tokens = Tokens.pair(split, self.places, len(self.tokens))
         return tokens.add_up(self.table)[codes], np.zeros(len(codes), bool)
@@ -180,15 +181,6 @@ class StatisticsColumn:
     def describe(self) -> str:
         """Describe what is done with the column."""
         return f"mean targets of {len(self.tokens):,} {'texts and words' if self.words else 'values'}"
-
-
-def list_values(cells: Cells) -> tuple[np.ndarray, Sequence[str]]:
-    """Return the number of each row's value, -1 if it is missing, and the different values as texts."""
-    if cells.numbers is None:
-        return cells.codes, cells.values
-    numbers, codes = np.unique(cells.numbers, return_inverse=True)
-    is_missing = np.isnan(numbers)
-    return np.where(is_missing[codes], -1, codes), [label(number) for number in numbers[~is_missing]]
 
 
 def split_text(text: str) -> list[str]:
@@ -291,7 +283,8 @@ def learn_statistics(
     column, x
         The column, and its inputs for the rows, (n, n_inputs), by the statistics of other parts; or None.
     """
-    codes, values = list_values(cells)
+    cells = to_texts(cells)
+    codes, values = cells.codes, cells.values
     codes, usual = codes[rows], {*usual}
     learns = np.array([*(value not in usual for value in values), False])[codes]
     if np.count_nonzero(learns) < LEAST_ROWS:
@@ -313,7 +306,8 @@ def learn_statistics(
 
 def name_groups(cells: Cells, rows: np.ndarray) -> bool:
     """Tell whether numbers may name groups or years: whole ones, of many values that occur several times."""
-    codes, values = list_values(cells)
+    cells = to_texts(cells)
+    codes, values = cells.codes, cells.values
     counts = np.bincount(codes[rows] + 1, minlength=len(values) + 1)[1:]
     known = np.flatnonzero(counts)
     is_often = FEW_VALUES < len(known) <= counts.sum() / REPEATS

@@ -35,6 +35,7 @@ from xpnet.tables._cells import (
     is_day_first,
     number_truth,
     open_column,
+    open_values,
     read_cells,
     read_dates,
     read_numbers,
@@ -706,9 +707,9 @@ class Encoding:
         return tuple(group_parts(self.used))
 
     @cached_property
-    def texts(self) -> list[str]:
+    def texts(self) -> frozenset[str]:
         """The names of those that are read as texts."""
-        return find_texts(self.columns)
+        return frozenset(find_texts(self.columns))
 
     @cached_property
     def places(self) -> list[tuple[slice, int]]:
@@ -733,16 +734,29 @@ class Encoding:
 
     def open_frame(self, frame: Any, table: str) -> dict[str, Cells]:
         """Read the cells that inputs are made of from a pandas DataFrame, by their names."""
-        present = [*frame.columns]
-        if lacking := [name for name in self.names if name not in {*present}]:
-            others = {name.lower(): name for name in present if name not in self.names}
+        self._check_names([*frame.columns], table)
+        return open_columns(frame[[*self.names]], table, self.texts)
+
+    def open_rows(self, rows: Sequence[Mapping[str, Any]], table: str) -> dict[str, Cells]:
+        """Read the cells that inputs are made of from rows, each a mapping of names to values; without pandas."""
+        for row in rows:
+            self._check_names(row, table)
+        cells = {}
+        for name in self.names:
+            is_text = name in self.texts
+            cells[name] = open_values([row[name] for row in rows], table, name, is_text)._replace(is_category=is_text)
+        return cells
+
+    def _check_names(self, present: Collection[str], table: str) -> None:
+        """Refuse a table without a column of the training."""
+        if lacking := [name for name in self.names if name not in present]:
+            others = {str(name).lower(): name for name in present if name not in self.names}
             near = others.get(find_nearest(lacking[0], others) or "")
             remedy = f"; rename {near!r} if that is {lacking[0]!r}" if near else ""
             raise ArgumentError(
                 f"{table} lacks columns that the network was trained on: {list_names(lacking)}; it has the columns "
-                f"{list_names(present)}{remedy}"
+                f"{list_names([*present])}{remedy}"
             )
-        return open_columns(frame[[*self.names]], table, self.texts)
 
     def encode(self, cells: Mapping[str, Cells], decimal: str = "") -> Encoded:
         """Encode the cells of a table.
