@@ -316,6 +316,7 @@ def make_table(n, seed=0):
             "id": "always the same",
             "time": 1.7e9 + rng.uniform(0, 3600, n),
             "rooms": rng.integers(1, 6, n),
+            "points": rng.choice(["5", "6", "7", "7+", "DQ"], n),
             "w_1": rng.choice(["north", "south", "east", *"rstuvwxyz"], n, p=[0.4, 0.3, 0.21, *[0.01] * 9]),
         }
     )
@@ -331,6 +332,9 @@ def feed(table):
     for name, column in table.drop(columns="id").items():
         if name == "share":
             column = column.str.removesuffix(" %").astype(float)
+        elif name == "points":
+            feeds["points (text)"] = column.str.replace(r"\d", "", regex=True).astype(object).to_numpy()[:, None]
+            column = column.str.extract(r"(\d)", expand=False).astype(float)
         elif name == "seen":
             column = (column - pandas.Timestamp(1970, 1, 1)) / pandas.Timedelta(days=1)
         is_number = pandas.api.types.is_numeric_dtype(column)

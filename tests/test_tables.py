@@ -82,6 +82,28 @@ def test_encodings_and_separators(content, names):
     assert ([*table], table.to_numpy().tolist()) == (names, [[1, 2], [3, 4]])
 
 
+def test_a_file_of_windows_is_read_and_said():
+    with pytest.warns(
+        UserWarning, match=r"table\.csv is not in UTF-8; its letters are read as those of Windows, cp1252"
+    ):
+        X, _, _ = read("größe,y\n1,2\n3,4\n".encode("latin-1"))
+    assert [*X.cells] == ["größe"]
+
+
+def test_a_target_keeps_its_unit(capsys):
+    Path("t.csv").write_text("a,y\n" + "".join(f"{k},{k}.5 kg\n" for k in range(30)))
+    words = ["train", "t.csv", "--target", "y", "--epochs", 1, "--members", 1, "--save", "net", "--quiet"]
+    assert run_command(capsys, *words)[0] == 0
+    assert run_command(capsys, "evaluate", "net", "t.csv")[0] == 0
+    Path("t.csv").write_text("a,y\n1,5 g\n")
+    status, _, err = run_command(capsys, "evaluate", "net", "t.csv")
+    assert status == 1
+    assert (
+        "t.csv holds '5 g' in row 1 of column 'y' (rows count from 1, without the header), which is not a number w"
+        in err
+    )
+
+
 def test_quotes_keep_separators_and_large_files_are_read_whole():
     read('"a, b";"y"\n"1, 2";"3"\n"1, 3";"4"\n')  # a comma within quotes separates nothing, though each line has one
     assert read_table("table.csv").frame.to_numpy().tolist() == [["1, 2", 3], ["1, 3", 4]]
@@ -155,7 +177,7 @@ def test_files_are_read_with_the_decimal_mark_of_training():
         ("a,y\n", {}, "table.csv has no rows below the names of its columns"),
         ("a,y\n1,2,0\n3,4,1\n", {}, "table.csv cannot be read as a table (Length of header"),
         ("a,y\n1,0\n1,2,0\n", {}, "Expected 2 fields in line 3, saw 3); give a Parquet file, or CSV in UTF-8"),
-        ("é,y\n1,2\n".encode("latin-1"), {}, "table.csv cannot be read as a table ('utf-8' codec"),
+        (b"\x81,y\n1,2\n", {}, "table.csv cannot be read as a table ('charmap' codec"),
         ("a;b,y\n1;2,0\n2;3,1\n", {}, "the columns of table.csv may be separated by commas or semicolons; put quotes"),
         ("a,y\n1,0\n", {"target": None}, "table.csv needs --target, the column to predict; choose from 'a', 'y'"),
         (
@@ -166,7 +188,8 @@ def test_files_are_read_with_the_decimal_mark_of_training():
         ("a,y\n1,0\n", {"ignore": ["b"]}, "table.csv has no column 'b' for"),
         ("a,y\n1,0\n", {"group": "b"}, "table.csv has no column 'b' for"),
         ("a,y\n1,\n2,\n", {}, "table.csv has no value in column 'y', the target"),
-        ("a,y\n1,7\n2,7\n", {}, "column 'y' of table.csv holds '7' in every row; classes must differ"),
+        ("a,y\n1,7\n2,7\n", {}, "column 'y' of table.csv holds 7 in every row; give a target whose values differ"),
+        ("a,y\n1,7.5\n2,7.5\n", {}, "column 'y' of table.csv holds 7.5 in every row; give a target"),
         ("a,y\n1,0.5\n2,-inf\n", {}, "table.csv holds '-inf' in row 2 of column 'y'"),
         (
             "a,y\n1,x\n2,1\n",
@@ -176,7 +199,12 @@ def test_files_are_read_with_the_decimal_mark_of_training():
         (
             "a,y\n" + "".join(f"{-k},n{k}\n" for k in range(42)),
             {},
-            "column 'y' of table.csv holds 42 different values in 42 rows, such as 'n0', which are too many classes",
+            "table.csv holds 'n0' in row 1 of column 'y' (rows count from 1, without the header), one of 42 different",
+        ),
+        (
+            "a,y\n" + "".join(f"{-k},{k}{'+' * (k == 9)}\n" for k in range(42)),
+            {},
+            "'9+' in row 10 of column 'y' (rows count from 1, without the header), which is not a number; --task",
         ),
     ],
 )

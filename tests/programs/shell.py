@@ -291,7 +291,7 @@ def set_field(field: dict[str, Any], row: Any) -> dict[str, Any]:
     cell = row[name]
     if "rows" in field:
         options, text = field["options"], (show_mark if field["name"].endswith(MARKS) else show_text)(cell)
-        others = ["missing"] if text == "" else []
+        others = ["missing", "none"] if text == "" else []
         found = [options.index(name) for name in (text, *others, "rare or unknown", "another") if name in options]
         return {"value": found[0], "missing": False}
     is_missing = np.isnan(to_number(cell))

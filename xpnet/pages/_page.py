@@ -362,7 +362,9 @@ def _describe_choice(column: CategoryColumn, means: np.ndarray) -> dict[str, Any
     options = [*column.values, *(["missing"] if column.missing else [])]
     options.append("rare or unknown" if column.rare else "another")
     rows = column.lookup.rows[: len(options)]
-    start = len(column.values) if isinstance(column, MarkColumn) else int(np.argmax(rows @ means))
+    start = int(np.argmax(rows @ means))
+    if isinstance(column, MarkColumn):
+        options, start, rows = ["none", *options], 0, np.concatenate([0 * rows[:1], rows])
     return {"start": start, "options": options, "rows": rows.tolist()}
 
 

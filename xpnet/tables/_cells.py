@@ -380,10 +380,7 @@ def find_decimal(columns: Iterable[Cells]) -> str:
     >>> find_decimal([Cells("X", "a", np.arange(2), ["1,5", "2"])])
     ','
     """
-    return _count_decimals(filter(None, map(find_writing, columns)))
-
-
-def _count_decimals(writings: Iterable[Writing]) -> str:
+    writings = filter(None, map(find_writing, columns))
     shown = Counter(writing.decimals[0] for writing in writings if len(writing.decimals) == 1)
     return max(shown, key=lambda mark: shown[mark], default="")
 
@@ -411,7 +408,7 @@ def find_marks(columns: Iterable[Cells], decimal: str = "") -> Marks:
     Marks(decimal='.', grouped=False)
     """
     written = [(cells, writing) for cells in columns if (writing := find_writing(cells))]
-    shown = _count_decimals(writing for _, writing in written) or decimal
+    shown = find_decimal(cells for cells, _ in written) or decimal
     other = OTHER[shown or "."]
     for cells, writing in written:
         text = next((text for text in cells.values if other in text), "")
@@ -567,17 +564,6 @@ def find_formats(cells: Cells) -> list[str]:
 def _outline(text: str) -> str:
     """Return what is left of a text without its digits and letters, as dates of one format have it in common."""
     return LETTERS.sub("a", DIGITS.sub("0", " ".join(text.split())))
-
-
-def is_day_first(date_format: str) -> bool | None:
-    """Tell whether a format of numbers puts the day before the month; None if it begins with the year, or has names.
-
-    Examples
-    --------
-    >>> is_day_first("%d.%m.%Y"), is_day_first("%m/%d/%y"), is_day_first("%Y/%m/%d"), is_day_first("%d %b %Y")
-    (True, False, None, None)
-    """
-    return {"%d": True, "%m": False}.get(date_format[:2]) if {"%d", "%m"} <= {*re.findall("%.", date_format)} else None
 
 
 def read_dates(cells: Cells, date_format: str = "") -> Dates:

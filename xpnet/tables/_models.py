@@ -221,6 +221,7 @@ class BaseTableModel(TableParameters, BaseModel):
         notes = {
             "target": name if isinstance(name, str) else "y",
             "labels": names,
+            "unit": y.unit if isinstance(y, Targets) else "",
             **(table.marks._asdict() if isinstance(table, Features) else {}),
             "columns": encoder.columns_,
         }

@@ -32,7 +32,6 @@ from xpnet.tables._cells import (
     count_rows,
     example_of,
     find_decimal,
-    is_day_first,
     number_truth,
     open_column,
     open_values,
@@ -455,7 +454,7 @@ class MarkColumn(CategoryColumn):
 
     Examples
     --------
-    >>> marks = MarkColumn("age", ("+", "unknown"), missing=True, rare=False)
+    >>> marks = MarkColumn("age", ("+", "unknown"), missing=False, rare=False)
     >>> marks.encode(Cells("X", "age", np.arange(3), ["84", "84+", "unknown"]), Marks())[0]
     array([[0., 0.],
            [1., 0.],
@@ -466,26 +465,21 @@ class MarkColumn(CategoryColumn):
     unit: str = ""  # of the numbers
     format: str = ""  # of the dates
 
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Names of the inputs."""
-        return replace(CategoryColumn(self.name, self.values, False, self.rare)).inputs
-
     @cached_property
     def lookup(self) -> Lookup:
-        """The inputs of each text; missing ones have none."""
+        """The inputs of each text; those of missing ones are 0."""
         lookup = super().lookup
-        return lookup._replace(rows=np.delete(lookup.rows, lookup.missing, axis=1))
+        return lookup._replace(missing=len(lookup.rows) - 1)
 
     def encode(self, cells: Cells, marks: Marks) -> tuple[np.ndarray, np.ndarray]:
         """Return the inputs (n, n_inputs), and which values are of a kind that training did not have."""
         reading = read_dates(cells, self.format) if self.format else read_numbers(cells, marks, self.unit)
-        return super().encode(reading.others, marks)
+        x, unseen = super().encode(reading.others, marks)
+        return x, unseen & (reading.others.codes >= 0)
 
     def describe(self) -> str:
         """Describe what is done with the column."""
-        others = ["rare or unknown"] if self.rare else []
-        return f"texts beside or in place of these: {', '.join(filter(None, [list_names(self.values), *others]))}"
+        return "texts beside or in place of these" + super().describe().removeprefix(CategoryColumn.kind)
 
 
 @dataclass(frozen=True)
@@ -554,6 +548,11 @@ def open_columns(frame: Any, table: str, categories: Collection[str] = ()) -> di
     }
 
 
+def has_name(column: str) -> bool:
+    """Tell whether a column has a name of its own, unlike the numbers of rows that pandas writes to files."""
+    return column != "" and not column.startswith("Unnamed: ")
+
+
 def learn_columns(
     table: str,
     columns: Mapping[str, Cells],
@@ -584,7 +583,7 @@ def learn_columns(
     UserWarning
         If dates can be read in two ways.
     """
-    named = {name: cells for name, cells in columns.items() if name and not name.startswith("Unnamed: ")}
+    named = {name: cells for name, cells in columns.items() if has_name(name)}
     readings = _choose_dates(named, {name: read_cells(cells, marks) for name, cells in named.items()})
     learnt: list[Column] = []
     for name in columns:
@@ -600,14 +599,14 @@ def learn_columns(
 def _choose_dates(
     columns: Mapping[str, Cells], readings: Mapping[str, Numbers | Dates | Cells]
 ) -> dict[str, Numbers | Dates | Cells]:
-    """Put days before months in dates that can be read in two ways if all others of the table do so; and say it."""
-    chosen = dict(readings)
+    """Put days before months in dates that can be read in two ways if others of the table do so; and say it."""
     dates = {name: reading for name, reading in readings.items() if isinstance(reading, Dates)}
-    shown = {is_day_first(reading.format) for reading in dates.values() if not reading.or_format} - {None}
+    days_first = any(reading.format.startswith("%d") for reading in dates.values() if not reading.or_format)
+    chosen = dict(readings)
     for name, reading in dates.items():
         cells, remedy = columns[name], "write dates as in 2024-12-31"
         if reading.or_format:
-            if shown == {is_day_first(reading.or_format)}:
+            if days_first:
                 chosen[name] = reading = read_dates(cells, reading.or_format)
             text = next(text for text in cells.values if text not in reading.others.values)
             warn(f"{cells.table} holds {cells.quote(text)}, which is read as in {example_of(reading.format)}; {remedy}")
@@ -639,7 +638,7 @@ def _learn_measured(
     texts = CategoryColumn.learn(name, others, rows, limits, signed=False)
     if isinstance(texts, CategoryColumn):
         written = {"unit": reading.unit} if isinstance(reading, Numbers) else {"format": reading.format}
-        yield MarkColumn(name, texts.values, True, texts.rare, **written)
+        yield MarkColumn(name, texts.values, False, texts.rare, **written)
 
 
 def add_statistics(
@@ -656,7 +655,7 @@ def add_statistics(
     extended: list[Column] = []
     inputs = {}
     for name, parts in group_parts(columns).items():
-        if learnt := _learn_statistics(parts, cells[name], rows, goal):
+        if has_name(name) and (learnt := _learn_statistics(parts, cells[name], rows, goal)):
             statistics, inputs[name] = learnt
             parts = (*(part for part in parts if part.inputs), statistics)
         extended += parts

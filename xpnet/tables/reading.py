@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet._checks import install_command, list_names
+from xpnet._checks import install_command, list_names, warn
 from xpnet.errors import ArgumentError
 from xpnet.tables._cells import (
     Cells,
@@ -104,6 +104,8 @@ class Targets:
         The class of each row as int64, or a real number.
     labels
         The labels of the classes, in order; empty for real numbers.
+    unit
+        What stands beside the numbers in the table.
     """
 
     table: str
@@ -111,6 +113,7 @@ class Targets:
     rows: np.ndarray
     y: np.ndarray
     labels: tuple[str, ...] = ()
+    unit: str = ""
 
     def __len__(self) -> int:
         """Count the targets."""
@@ -189,7 +192,13 @@ class Table(NamedTuple):
         if _has_classes(target_cells, task, marks):
             targets = self._read_classes(target_cells)
         else:
-            targets = self._read_reals(target_cells, marks)
+            unit = writing.unit if (writing := find_writing(target_cells)) else ""
+            targets = self._read_reals(target_cells, marks, unit)
+        if np.ptp(targets.y) == 0:
+            value = targets.labels[0] if targets.labels else targets.y[0]
+            raise ArgumentError(
+                f"column {target!r} of {self.name} holds {value!s} in every row; give a target whose values differ"
+            )
         known = self.frame.iloc[targets.rows]
         copies = [name for name in names if known[name].equals(known[target])]
         left_out = [DroppedColumn(name, "it equals the target in every row") for name in copies]
@@ -221,7 +230,8 @@ class Table(NamedTuple):
         if labels:
             return self._read_classes(cells, labels)
         marks = Marks(notes.get("decimal", ""), notes.get("grouped", False))
-        return self._read_reals(cells, marks if marks.decimal else find_marks([cells], self.decimal))
+        marks = marks if marks.decimal else find_marks([cells], self.decimal)
+        return self._read_reals(cells, marks, notes.get("unit", ""))
 
     def describe_rows(self, targets: Targets) -> Iterator[str]:
         """Say how many rows are left out, if any are."""
@@ -246,11 +256,10 @@ class Table(NamedTuple):
         cells = open_column(series, self.name, target, as_text=not _is_numeric(series))
         return cells._replace(is_category=target in find_declared(self.frame))
 
-    def _read_reals(self, cells: Cells, marks: Marks) -> Targets:
+    def _read_reals(self, cells: Cells, marks: Marks, unit: str = "") -> Targets:
         """Return real targets."""
-        unit = writing.unit if (writing := find_writing(cells)) else ""
         values = require_numbers(cells, marks, unit, "--task regression needs plain numbers, as in 1234.5")
-        return self._make_targets(cells.column, values)
+        return replace(self._make_targets(cells.column, values), unit=unit)
 
     def _read_classes(self, cells: Cells, labels: Sequence[str] = ()) -> Targets:
         """Return classes: by these labels, or numbers in increasing order, and texts in alphabetical order."""
@@ -260,7 +269,7 @@ class Table(NamedTuple):
         classes = open_column(series, self.name, cells.column, as_text=True)
         if not labels:
             labels = sorted(classes.values, key=str if cells.is_text else float)
-            self._check_classes(labels, int(np.count_nonzero(classes.codes >= 0)), cells.column)
+            self._check_classes(classes, labels)
         places = {text: k for k, text in enumerate(labels)}
         for text in classes.values:
             if text not in places:
@@ -275,17 +284,12 @@ class Table(NamedTuple):
             raise ArgumentError(f"{self.name} has no value in column {column!r}, the target")
         return Targets(self.name, column, rows, values[rows].astype(np.int64 if labels else np.float64), tuple(labels))
 
-    def _check_classes(self, labels: Sequence[str], n: int, target: str) -> None:
-        if len(labels) == 1:
-            raise ArgumentError(
-                f"column {target!r} of {self.name} holds {labels[0]!r} in every row; classes must differ"
-            )
-        if 2 * len(labels) > max(n, 2 * MOST_CLASSES):
-            raise ArgumentError(
-                f"column {target!r} of {self.name} holds {len(labels):,} different values in {n:,} rows, "
-                f"such as {labels[0]!r}, which are too many classes; for real targets give plain numbers, as in "
-                "1234.5, and --task regression"
-            )
+    def _check_classes(self, classes: Cells, labels: Sequence[str]) -> None:
+        if 2 * len(labels) > max(n := int(np.count_nonzero(classes.codes >= 0)), 2 * MOST_CLASSES):
+            if writing := find_writing(classes):
+                self._read_reals(classes, Marks(), writing.unit)
+            problem = f"one of {len(labels):,} different values in {n:,} rows, which are too many classes"
+            raise classes.error(labels[0], f"{problem}; for real targets give plain numbers, as in 1234.5")
 
 
 def _has_classes(cells: Cells, task: str | None, marks: Marks) -> bool:
@@ -367,6 +371,11 @@ def _read_csv(path: str, name: str, texts: Sequence[str], decimal: str) -> Table
             content = file.read()
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         content = content.decode("utf-16").encode()
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        content = content.decode("cp1252").encode()
+        warn(f"{name} is not in UTF-8; its letters are read as those of Windows, cp1252")
     head = content if len(content) <= HEAD else content[:HEAD].rpartition(b"\n")[0]
     separator = _find_separator(head.decode("utf-8-sig", errors="ignore"), name)
 
