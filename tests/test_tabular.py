@@ -210,6 +210,14 @@ def test_importance_is_the_rise_of_the_cost_of_rows_left_out_plus_its_error(clas
     np.testing.assert_allclose(measured, expected, rtol=1e-3)
 
 
+@pytest.mark.parametrize(("rows", "ratio"), [(9_999, 4), (10_000, 2)])
+def test_columns_of_many_rows_vary_by_the_root_of_their_importance(rows, ratio):
+    x = RNG.normal(size=(rows, 2)) * [5, 0.5]
+    variance = (x * weigh_inputs(x, [1, 1], np.array([4.0, 1.0]))).var(axis=0)
+    np.testing.assert_allclose(variance[0] / variance[1], ratio)
+    np.testing.assert_allclose(variance.sum(), x.var(axis=0).sum())
+
+
 def test_columns_that_nothing_tells_apart_vary_as_much_as_each_other():
     x = RNG.normal(size=(50, 3)) * [1, 5, 0.2]
     variance = (x * weigh_inputs(x, [1, 1, 1], np.zeros(3))).var(axis=0)

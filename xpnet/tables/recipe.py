@@ -292,7 +292,8 @@ def measure_rises(
 def weigh_inputs(x: np.ndarray, columns: Sequence[int], importance: np.ndarray) -> np.ndarray:
     """Return the factor of each input, (n_in,), so that the variance of a column is in proportion to its importance.
 
-    The variance of all inputs together stays.
+    Of many rows, to its root: they tell what columns of little importance say. The variance of all inputs together
+    stays.
 
     Examples
     --------
@@ -303,7 +304,8 @@ def weigh_inputs(x: np.ndarray, columns: Sequence[int], importance: np.ndarray) 
     starts, mean = np.cumsum(columns) - np.asarray(columns), x.mean(axis=0, dtype=np.float64)
     variances = np.einsum("ij,ij->j", x, x, dtype=np.float64) / len(x) - mean**2  # without a copy of x
     variance = np.maximum(np.add.reduceat(variances, starts), LEAST_VARIANCE)
-    wanted = np.maximum(importance, LEAST_SHARE * importance.mean()) if importance.any() else np.ones_like(importance)
+    wanted = importance if len(x) < MANY_ROWS else np.sqrt(importance)
+    wanted = np.maximum(wanted, LEAST_SHARE * wanted.mean()) if wanted.any() else np.ones_like(wanted)
     return np.repeat(np.sqrt(wanted / variance * (variance.sum() / wanted.sum())), columns)
 
 
