@@ -270,7 +270,7 @@ def test_targets_that_look_wrong_are_written_with_their_rows(capsys, folder):
     words = ["train", "pets.csv", "--target", "weight", "--members", 4, "--epochs", 5, "--hidden", 4, "--ignore", "id"]
     out = run(capsys, *words, "--test-split", 0, "--check", "wrong.csv")
     heading, first, *others = Path("wrong.csv").read_text().splitlines()
-    assert heading == "row,target,prediction,low,high,false_alarms"
+    assert heading == "row,target,prediction,lower,upper,false_alarms"
     assert first.startswith("41,90.0,")
     assert f"Check: {1 + len(others)} targets look wrong, about 1 of them by chance; they are in wrong.csv" in out
 

@@ -373,12 +373,12 @@ def test_rows_of_wrong_numbers_are_found_by_their_labels():
     assert len(strange) < 6
     k, row = 9, strange.iloc[0]
     assert (row["target"], row["prediction"]) == (y.iloc[k], model.oof_prediction_[k])
-    assert row["low"] < row["prediction"] < row["high"] < row["target"]
+    assert row["lower"] < row["prediction"] < row["upper"] < row["target"]
     whole = model.check(y, false_alarms=1e6)
     assert len(whole) == 399  # all that have a weight
     assert whole["false_alarms"].is_monotonic_increasing
     assert whole[whole["false_alarms"] <= 1].equals(strange)
-    assert ((whole["low"] <= whole["target"]) & (whole["target"] <= whole["high"])).mean() == pytest.approx(
+    assert ((whole["lower"] <= whole["target"]) & (whole["target"] <= whole["upper"])).mean() == pytest.approx(
         0.9, abs=0.02
     )
 

@@ -348,7 +348,7 @@ class BaseTableModel(TableParameters, BaseModel):
         -------
         pandas.DataFrame
             A row for each, the worst first, with the index of y, or the numbers of rows from 0. The columns are
-            "target" and "prediction"; "low" and "high", an interval that holds 90 % of the targets, or the
+            "target" and "prediction"; "lower" and "upper", an interval that holds 90 % of the targets, or the
             "probability" of the target; and "false_alarms", the number of rows at least as strange to expect if no
             target is wrong.
 
@@ -754,7 +754,7 @@ class TableRegressor(RegressorMixin, BaseTableModel):
 
     def _judge(self, y: np.ndarray, out_of_fold: np.ndarray) -> dict[str, np.ndarray]:
         half, false_alarms = judge_numbers(y, out_of_fold)
-        bounds = {"low": out_of_fold - half, "high": out_of_fold + half}
+        bounds = {"lower": out_of_fold - half, "upper": out_of_fold + half}
         return {"target": y, "prediction": out_of_fold, **bounds, "false_alarms": false_alarms}
 
 

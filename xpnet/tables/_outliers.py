@@ -1,11 +1,9 @@
 """Wrong targets: numbers far outside of all others, and targets that predictions out of fold do not expect.
 
-How far the largest distances from the median lie from one another depends on the tail of the distribution. In a Pareto
-tail of exponent 1 / γ, the logarithm of the ratio of the two largest ones is exponential with the mean γ, which the
-largest tenth of the distances tells (B. Hill, "A Simple General Approach to Inference About the Tail of a
-Distribution", Annals of Statistics 3, 1975). So a gap that is wide for the tail of normal numbers is usual for that of
-incomes, and only what is far outside for the tail of its own kind is named. The same tail says how many errors of
-predictions are as large by chance.
+How large the largest distances are by chance, from a median or from predictions, depends on the tail of their
+distribution. In a Pareto tail of exponent 1 / γ, the fraction above a distance d falls as d^(−1/γ), and two quantiles
+tell γ. So a distance that is too large for the tail of normal numbers is usual for that of incomes, and only what is
+far outside for the tail of its own kind is named.
 """
 
 from typing import Any
@@ -18,11 +16,26 @@ from xpnet.tables.reading import Targets
 
 FEWEST = 50  # targets that differ from the median; of fewer, the tail is not known
 MOST, MOST_SHARE = 3, 0.01  # targets that may be wrong: more of them are a group of their own
-GAP = 10.0  # in units of γ: one in exp(10) = 22,000 tables of such a tail has a wider one
+FALSE_ALARMS = 0.0005  # expected in a table, of warnings
 EXPLAINED = 0.25  # error of a target that is predicted, as a fraction of its distance from the median
+INNER_SHARE, OUTER_SHARE = 0.2, 0.02  # of the errors that are larger than those that tell their tail
 LEAST_TAIL = 0.25  # of γ, a little more than that of normal numbers
-INNER, OUTER = 0.8, 0.98  # quantiles of errors that tell their tail: few wrong targets do not reach it
-LEVEL = 0.9  # of the intervals beside targets
+LEVEL = 0.9  # of the intervals beside targets, and of the errors that no wrong target reaches
+
+
+def count_false_alarms(distances: np.ndarray) -> np.ndarray:
+    """Count how many of the distances (n,) to expect that are at least as large as each one, if none is wrong.
+
+    Examples
+    --------
+    >>> count_false_alarms(np.r_[1.0 / np.arange(1.0, 101.0), 90.0]).round(2)[[-1, 0, 1, 2]]
+    array([0.01, 1.01, 2.03, 3.04])
+    """
+    outer_share = np.clip(2 * MOST / len(distances), OUTER_SHARE, INNER_SHARE / 2)
+    inner, outer = np.quantile(distances, [1 - INNER_SHARE, 1 - outer_share]).clip(np.finfo(np.float32).tiny)
+    tail = max(np.log(outer / inner) / np.log(INNER_SHARE / outer_share), LEAST_TAIL)
+    with np.errstate(divide="ignore"):
+        return len(distances) * np.minimum(outer_share * (distances / outer) ** (-1 / tail), 1)
 
 
 def find_wrong_targets(y: np.ndarray, predicted: np.ndarray) -> np.ndarray:
@@ -45,33 +58,23 @@ def find_wrong_targets(y: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     >>> find_wrong_targets(np.exp(9 * np.sin(np.arange(100.0))), np.zeros(100))
     array([], dtype=int64)
     """
-    distance = np.abs(y - np.median(y))
-    order = np.argsort(-distance, kind="stable")
-    distance = distance[order]
-    n, number = np.count_nonzero(distance), 0
-    for k in range(1, max(MOST, int(MOST_SHARE * len(y))) + 1):
-        if n - k < FEWEST:
-            break
-        rest: np.ndarray = np.log(distance[k:n])
-        tail = len(rest) // 10
-        spread = max(float((rest[:tail] - rest[tail]).mean()), LEAST_TAIL)
-        if np.log(distance[k - 1]) - rest[0] > GAP * spread:
-            number = k
-    outliers = order[:number]
-    is_predicted = np.abs(y - predicted)[outliers] <= EXPLAINED * distance[:number]
+    distances = np.abs(y - np.median(y))
+    number = np.count_nonzero(count_false_alarms(distances) <= FALSE_ALARMS)
+    if number > max(MOST, MOST_SHARE * len(y)) or np.count_nonzero(distances) - number < FEWEST:
+        number = 0
+    outliers = np.argsort(-distances, kind="stable")[:number]
+    is_predicted = np.abs(y - predicted)[outliers] <= EXPLAINED * distances[outliers]
     return outliers[~is_predicted]  # those without a prediction, too
 
 
 def judge_numbers(y: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Measure how strange targets are beside their predictions out of fold, all (n,).
 
-    Errors are divided by the mean error of rows with similar predictions. Two quantiles of these tell their tail.
-
     Returns
     -------
     pair of arrays
-        Half of the width of an interval for each target; and the number of targets with errors at least as large for
-        their prediction to expect if none is wrong.
+        Half of the width of an interval for each target; and the number of targets to expect whose errors are at least
+        as large, if none is wrong. Errors are measured in the mean error of rows with similar predictions.
 
     Examples
     --------
@@ -83,12 +86,7 @@ def judge_numbers(y: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.
     errors = np.abs(y - predicted)
     widths, _ = find_widths(predicted, np.minimum(errors, np.quantile(errors, LEVEL)), np.zeros_like(errors))
     units = interpolate_widths(predicted[:, None], widths[None], np)[:, 0]
-    scaled = errors / units
-    inner, outer = np.maximum(np.quantile(scaled, [INNER, OUTER]), np.finfo(np.float32).tiny)
-    tail = max(np.log(outer / inner) / np.log((1 - INNER) / (1 - OUTER)), LEAST_TAIL)
-    with np.errstate(divide="ignore"):
-        expected = len(y) * np.minimum((1 - OUTER) * (scaled / outer) ** (-1 / tail), 1)
-    return units * np.quantile(scaled, LEVEL), expected
+    return units * np.quantile(errors / units, LEVEL), count_false_alarms(errors / units)
 
 
 def judge_classes(y: np.ndarray, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
