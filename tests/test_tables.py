@@ -166,7 +166,7 @@ def test_files_are_read_with_the_decimal_mark_of_training():
     assert new.read_targets(notes, ()).y.tolist() == [24690, 5000]
     Path("new.csv").write_text("price;y\n3.5;1.5\n")
     for call in (lambda table: table.encode(columns), lambda table: table.read_targets(notes, ())):
-        with pytest.raises(ValueError, match=r"new\.csv holds .* have decimal commas, as in 12,5; write all numbers"):
+        with pytest.raises(ValueError, match=r"new\.csv holds .* write all with decimal commas, as in 12,5, and"):
             call(read_table("new.csv", decimal=","))
 
 
@@ -377,6 +377,12 @@ def learn(cells, new):
             ],
             {"a": [1, 1.5], "a (missing)": [0, 1], "a=inf": [0, 1]},
         ),
+        (
+            ["1.5", "2.5", 3.428, "2,5", "2,5"],
+            ["2,5", "1.5", 3.428],
+            2,
+            {"a": [2.5, 1.5, 3.428], "a=decimal ,": [1, 0, 0]},
+        ),
         (["1e999", "1", "2"], ["3", "1e999"], 2, {"a": [3, 1.5], "a (missing)": [0, 1], "a (rare)": [0, 1]}),
         ([["p"], ["q"]] * 2, [["p"]], ["category: \"['p']\", \"['q']\""], {"a=['p']": [1], "a=['q']": [0]}),
         (["2024-12-31", "31.12.2023", "30.12.2023"], ["30.12.2023"], 2, 7),
@@ -473,13 +479,13 @@ def test_rows_are_read_alike_with_and_without_the_others(columns, numbers):
         (
             GERMAN,
             "3.5",
-            "X holds '3.5' in row 1 of column 'a' (rows count from 1, without the header), but other",
+            "X holds '3.5' in row 1 of column 'a' (rows count from 1, without the header), unlike",
         ),
-        (["1,5", "2,5"], "1,234.5", "have decimal commas, as in 12,5; write all numbers alike"),
-        (["1,5", "2,5"], "3.428", "which may be 3.428 or 3428; write numbers without thousands separators, and with"),
-        (["1.5", "2.5"], "3,5", "have decimal points, as in 12.5; write all numbers alike"),
-        (["1.5", "2.5"], "3,428", "which may be 3428 or 3.428; write numbers without thousands separators"),
-        (["1", "2"], "3,428", "which may be 3428 or 3.428; write numbers without thousands separators"),
+        (["1,5", "2,5"], "1,234.5", "write all with decimal commas, as in 12,5, and without"),
+        (["1,5", "2,5"], "3.428", "unlike other numbers, here or in training; write all with decimal"),
+        (["1.5", "2.5"], "3,5", "write all with decimal points, as in 12.5, and without"),
+        (["1.5", "2.5"], "3,428", "unlike other numbers, here or in training; write all with decimal"),
+        (["1", "2"], "3,428", "unlike other numbers, here or in training; write all with decimal"),
         ([3.428, 2.5], "1.234 ", None),
         (
             ["1,5", "2,5"],
@@ -515,7 +521,7 @@ def test_real_numbers_are_not_read_as_texts():
     encoder = TableEncoder().fit(frame(a=GERMAN, b=[0.5, 1.5, 2.5, 3.5]))
     np.testing.assert_array_equal(encoder.transform(frame(a=[3.428], b=[3.428])), [[3.428, 3.428]])
     np.testing.assert_array_equal(encoder.transform(frame(a=["3.428"], b=["3.428"])), [[3428, 3428]])
-    with pytest.raises(ValueError, match=r"X holds '3\.4280' in row 1 .* have decimal commas"):
+    with pytest.raises(ValueError, match=r"X holds '3\.4280' in row 1 .* write all with decimal commas"):
         encoder.transform(frame(a=[3.428, "7,5"], b=[1.5, 2.5]))
 
 

@@ -136,7 +136,6 @@ class Numbers(NamedTuple):
 
     values: np.ndarray  # (n,), NaN if missing
     others: Cells  # texts that stand beside numbers, other than the unit, or in place of them
-    is_pure: bool  # whether all are written alike, and nothing else is in the column
     unit: str = ""  # what stands beside numbers, such as "%"
     marks: Marks = Marks()
 
@@ -146,7 +145,6 @@ class Dates(NamedTuple):
 
     values: np.ndarray  # (n,), days since 1970, NaN if missing; in UTC if they have time zones
     others: Cells  # texts that stand in place of dates
-    is_pure: bool  # whether nothing else is in the column
     format: str = ""
     zoned: bool | None = False  # as of `Cells`
     or_format: str = ""  # another format, which would read them as other dates
@@ -351,22 +349,19 @@ def find_writing(cells: Cells) -> Writing | None:
     """
     if cells.is_category or not cells.is_text:
         return None
-    found: dict[str, list[tuple[str, str, int]]] = {}
-    total = 0
-    for text, n in zip(cells.values, count_rows(cells).tolist()):
-        number, beside = split_text(text)
-        total += n if number or beside else 0
-        if number:
-            found.setdefault(beside, []).append((text, number, n))
-    unit = max(found, key=lambda beside: sum(n for *_, n in found[beside]), default="")
-    usual = found.get(unit, [])
-    numbers = {number for _, number, _ in usual}
+    pieces = [(text, *split_text(text), n) for text, n in zip(cells.values, count_rows(cells).tolist())]
+    rows = Counter[str]()
+    for _, number, beside, n in pieces:
+        rows[beside] += n if number else 0
+    unit = max(rows, key=lambda beside: rows[beside], default="")
+    usual = [(text, number, n) for text, number, beside, n in pieces if number and beside == unit]
+    numbers, total = {number for _, number, _ in usual}, sum(n for _, *piece, n in pieces if any(piece))
     fitting = {mark: sum(n for _, number, n in usual if PATTERNS[mark].fullmatch(number)) for mark in PATTERNS}
     most = max(fitting.values())
     writing = Writing(unit, numbers, [mark for mark in PATTERNS if fitting[mark] == most], most == total)
     if writing.is_pure and not unit:
         return None if are_codes(numbers) else writing
-    if sum(n for *_, n in usual) < MOSTLY * total or len(numbers) < 2 or any(map(CODE.fullmatch, numbers)):
+    if rows[unit] < MOSTLY * total or len(numbers) < 2 or any(map(CODE.fullmatch, numbers)):
         return None
     text = usual[0][0]
     return None if text[0].isalpha() and not CURRENCY.match(text) else writing
@@ -460,7 +455,7 @@ def read_cells(cells: Cells, marks: Marks) -> Numbers | Dates | Cells:
         decimal = writing.decimals[0]
         if marks.decimal not in ("", *writing.decimals):
             marks = Marks(decimal, any(OTHER[decimal] in number for number in writing.numbers))
-        return read_numbers(cells, marks, writing.unit)._replace(is_pure=writing.is_pure)
+        return read_numbers(cells, marks, writing.unit)
     first, second, *_ = [*find_formats(cells), "", ""]
     return read_dates(cells, first)._replace(or_format=second) if first else cells
 
@@ -490,16 +485,17 @@ def read_numbers(cells: Cells, marks: Marks, unit: str = "", beside: Sequence[st
     Unless these are given, any text may stand beside a number.
     """
     if cells.numbers is not None and not unit and not np.isinf(cells.numbers).any():
-        return Numbers(cells.numbers, Cells(cells.table, cells.column, np.full(cells.n_rows, -1)), True, unit, marks)
-    cells = to_texts(cells)
+        return Numbers(cells.numbers, Cells(cells.table, cells.column, np.full(cells.n_rows, -1)), unit, marks)
+    cells, decimal = to_texts(cells), marks.decimal or "."
     values, others = [], []
     for number, text in map(split_text, cells.values):
         other = "" if text == unit else text or (number and "no unit")
+        if number and not PATTERNS[decimal].fullmatch(number):
+            other += f" decimal {OTHER[decimal]}"
         is_known = beside is None or other in ("", *beside)
-        values.append(_parse_number(number, marks.decimal or ".") if number and is_known else np.nan)
-        others.append(other)
-    others = _merge(cells, others)
-    return Numbers(cells.spread(values), others, not others.values, unit, marks)
+        values.append(_parse_number(number, decimal) if number and is_known else np.nan)
+        others.append(other.strip())
+    return Numbers(cells.spread(values), _merge(cells, others), unit, marks)
 
 
 def require_numbers(cells: Cells, marks: Marks, unit: str = "", remedy: str = "") -> np.ndarray:
@@ -515,14 +511,10 @@ def require_numbers(cells: Cells, marks: Marks, unit: str = "", remedy: str = ""
         if not number or beside != unit:
             with_unit = f" with {unit!r}" if unit else ""
             raise cells.error(value, f"which is not a number{with_unit}{remedy and '; '}{remedy}")
-        if not PATTERNS[decimal].fullmatch(number):
-            style = f"have decimal {STYLES[decimal]}; write all numbers alike"
-            raise cells.error(value, f"but other numbers, here or in training, {style}")
-        if other in number and not marks.grouped and PATTERNS[other].fullmatch(number):
-            point, comma = (_parse_number(number, mark) for mark in PATTERNS)
-            alike = f", and with decimal {STYLES[decimal]}" if marks.decimal else ""
-            remedy = f"write numbers without thousands separators{alike}"
-            raise cells.error(value, f"which may be {point:g} or {comma:g}; {remedy}")
+        fitting = _find_fitting(number)
+        if decimal not in fitting or (other in number and other in fitting and not marks.grouped):
+            style = f"write all with decimal {STYLES[decimal]}, and without thousands separators"
+            raise cells.error(value, f"unlike other numbers, here or in training; {style}")
     return read_numbers(cells, marks, unit).values
 
 
@@ -570,14 +562,14 @@ def read_dates(cells: Cells, date_format: str = "") -> Dates:
     """Read the cells that are dates; texts in this format, or as in 2024-12-31."""
     if cells.days is not None:
         none = Cells(cells.table, cells.column, np.full(cells.n_rows, -1))
-        return Dates(cells.days, none, True, zoned=cells.zoned)
+        return Dates(cells.days, none, zoned=cells.zoned)
     cells = to_texts(cells)
     texts = ["" if text in BLANKS else text for text in cells.values]
     parsed = _parse_dates(texts, date_format or ISO)
     others = _merge(cells, [text if missing else "" for text, missing in zip(texts, np.isnan(parsed))])
     matches = [ISO_PATTERN.fullmatch(text) for text, missing in zip(texts, np.isnan(parsed)) if not missing]
     zoned = _have_zones(match is not None and bool(match["zone"]) for match in matches)
-    return Dates(cells.spread(parsed), others, not others.values, date_format, zoned)
+    return Dates(cells.spread(parsed), others, date_format, zoned)
 
 
 def require_dates(cells: Cells, date_format: str) -> Dates:

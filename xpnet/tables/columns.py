@@ -629,12 +629,12 @@ def _learn_measured(
         yield DroppedColumn(name, f"always {write(numbers[0])}" if len(present) else "no values")
     else:
         measured = name, float(np.median(present)), len(present) < len(numbers), Bins.learn(present, bins)
+        beside = tuple(text for text, is_known in zip(others.values, known) if is_known) if others.values else None
         if isinstance(reading, Numbers):
-            beside = tuple(text for text, is_known in zip(others.values, known) if is_known)
-            yield NumberColumn(*measured, None if reading.is_pure else beside, reading.unit, *reading.marks)
+            yield NumberColumn(*measured, beside, reading.unit, *reading.marks)
         else:
             waves = tuple(wave for wave, period in WAVES.items() if np.ptp(present / period % 1) > 0)
-            yield DateColumn(*measured, None if reading.is_pure else (), reading.format, waves, reading.zoned)
+            yield DateColumn(*measured, beside, reading.format, waves, reading.zoned)
     texts = CategoryColumn.learn(name, others, rows, limits, signed=False)
     if isinstance(texts, CategoryColumn):
         written = {"unit": reading.unit} if isinstance(reading, Numbers) else {"format": reading.format}
