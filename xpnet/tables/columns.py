@@ -463,6 +463,7 @@ class MarkColumn(CategoryColumn):
 
     kind: ClassVar[str] = "mark"
     unit: str = ""  # of the numbers
+    decimal: str = ""
     format: str = ""  # of the dates
 
     @cached_property
@@ -473,6 +474,7 @@ class MarkColumn(CategoryColumn):
 
     def encode(self, cells: Cells, marks: Marks) -> tuple[np.ndarray, np.ndarray]:
         """Return the inputs (n, n_inputs), and which values are of a kind that training did not have."""
+        marks = Marks(self.decimal) if self.decimal else marks
         reading = read_dates(cells, self.format) if self.format else read_numbers(cells, marks, self.unit)
         x, unseen = super().encode(reading.others, marks)
         return x, unseen & (reading.others.codes >= 0)
@@ -637,8 +639,11 @@ def _learn_measured(
             yield DateColumn(*measured, beside, reading.format, waves, reading.zoned)
     texts = CategoryColumn.learn(name, others, rows, limits, signed=False)
     if isinstance(texts, CategoryColumn):
-        written = {"unit": reading.unit} if isinstance(reading, Numbers) else {"format": reading.format}
-        yield MarkColumn(name, texts.values, False, texts.rare, **written)
+        mark = MarkColumn(name, texts.values, False, texts.rare)
+        if isinstance(reading, Numbers):
+            yield replace(mark, unit=reading.unit, decimal=reading.marks.decimal)
+        else:
+            yield replace(mark, format=reading.format)
 
 
 def add_statistics(
