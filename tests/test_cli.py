@@ -320,7 +320,7 @@ def test_whole_groups_are_held_out(capsys, folder):
     words[1:5] = ["t.csv", "--target", "y", "--test-group"]
     assert "groups has shape (9,), or lacks values" in refused(capsys, *words[:5], "g")
     write_pets().sort_values("kind").to_csv("t.csv", index=False)
-    words = ["train", "t.csv", "--target", "kind", "--test-last", "--test-split", 0.7, "--members", 2, "--epochs", 1]
+    words = ["train", "t.csv", "--target", "kind", "--test-last", "--test-split", 0.7, "--hidden", 4, "--epochs", 1]
     _, _, err = run_command(capsys, *words)
     assert err.startswith("xpnet: warning: t.csv has no rows of 'dog', 'eel' to train on")
 

@@ -341,6 +341,14 @@ def test_partial_dependence_is_that_of_scikit_learn(kind, column, categories):
     np.testing.assert_allclose(std, np.std(members, axis=0), rtol=1e-3)
 
 
+@pytest.mark.parametrize(("rows", "members", "batch_size"), [(10_000, 4, 128), (2_000, 8, 64)])
+def test_members_and_minibatches_are_chosen_by_the_number_of_rows_with_weight(rows, members, batch_size):
+    x = np.arange(10_000.0)[:, None]
+    model = TableRegressor(hidden_layer_sizes=1, max_epochs=1, bins=0).fit(x, x[:, 0], np.arange(10_000) < rows)
+    assert len(model.ensemble_) == members
+    assert {network.provenance.runs[-1].batch_size for network in model.ensemble_} == {batch_size}
+
+
 def test_values_of_a_partial_dependence():
     """Dates, many texts, truth values with holes; and columns of arrays by their numbers."""
     import pandas

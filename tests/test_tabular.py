@@ -6,6 +6,7 @@ import pytest
 from xpnet.tables._outliers import find_wrong_targets, judge_classes, judge_numbers
 from xpnet.tables.folds import choose_training_rows, make_folds, predict_out_of_fold
 from xpnet.tables.recipe import (
+    LEAST_SHARE,
     Examples,
     Recipe,
     calibrate_members,
@@ -216,6 +217,8 @@ def test_columns_of_many_rows_vary_by_the_root_of_their_importance(rows, ratio):
     variance = (x * weigh_inputs(x, [1, 1], np.array([4.0, 1.0]))).var(axis=0)
     np.testing.assert_allclose(variance[0] / variance[1], ratio)
     np.testing.assert_allclose(variance.sum(), x.var(axis=0).sum())
+    variance = (x * weigh_inputs(x, [1, 1], np.array([0.0, 1.0]))).var(axis=0)
+    np.testing.assert_allclose(variance[0] / variance[1], LEAST_SHARE / 2)
 
 
 def test_columns_that_nothing_tells_apart_vary_as_much_as_each_other():
