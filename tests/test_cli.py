@@ -11,7 +11,7 @@ import pytest
 from helpers import run_command
 from programs import generate as programs
 
-from xpnet import AdamW, Cosine, EarlyStopping, Ensemble, Network
+from xpnet import SGD, AdamW, Cosine, EarlyStopping, Ensemble, Network
 from xpnet.cli import main
 from xpnet.training._progress import Progress
 
@@ -84,6 +84,15 @@ def test_every_option_reaches_the_network(capsys, folder, digits):
     net = Network([784, 12, 10], activation="relu", task="classification", dropout=[0.1, 0.2], standardize=True, seed=0)
     options = {"optimizer": AdamW(weight_decay=0.1), "validation_split": 0.2, "callbacks": [EarlyStopping(1)]}
     net.train(digits[0], 3, 32, Cosine(0.002, warmup=0.05), progress=False, class_weight={0: 2}, **options)
+    np.testing.assert_array_equal(Network.load("net").w[0], net.w[0])
+
+
+def test_digits_are_trained_at_a_small_rate_with_dropout(capsys, folder, digits):
+    run(capsys, "train", "--epochs", 1, "--save", "net")
+    net = Network([784, 256, 128, 10], activation="relu", task="classification", dropout=[0.1] * 3, seed=0)
+    net.train(
+        digits[0], 1, 32, Cosine(0.03, warmup=0.03), optimizer=SGD(momentum=0.9, weight_decay=0.001), progress=False
+    )
     np.testing.assert_array_equal(Network.load("net").w[0], net.w[0])
 
 

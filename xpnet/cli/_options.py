@@ -113,7 +113,12 @@ TRAIN: dict[str, Options] = {
         ("--activation", activations, "NAMES", "activation of all hidden layers, or of each, as in relu,tanh (relu)"),
         ("--output-activation", str, "NAME", "activation of the outputs (depends on task)"),
         ("--cost", str, "NAME", "cost function (depends on task)"),
-        ("--dropout", rates, "RATES", "dropout rate of hidden layers; or of the inputs and each layer: 0.2,0.5 (0)"),
+        (
+            "--dropout",
+            rates,
+            "RATES",
+            "dropout rate of hidden layers; or of the inputs and each layer: 0.2,0.5 (depends on data)",
+        ),
         ("--standardize", bool, "", "scale each input to mean 0 and standard deviation 1 (not needed for tables)"),
     ],
     "training": [
@@ -121,7 +126,7 @@ TRAIN: dict[str, Options] = {
         ("--batch-size", int, "N", "examples in a minibatch (depends on data)"),
         ("--optimizer", str, "NAME", "sgd, rmsprop, adam, adamw, lm or lbfgs (adamw for a table, or sgd)"),
         ("--lr", float, "RATE", "largest learning rate (depends on data and optimizer)"),
-        ("--schedule", str, "NAME", f"schedule of it: {', '.join(SCHEDULES)} (cosine for a table, or one-cycle)"),
+        ("--schedule", str, "NAME", f"schedule of it: {', '.join(SCHEDULES)} (depends on data)"),
         ("--momentum", float, "NUMBER", f"momentum of SGD; 0 turns it off ({MOMENTUM})"),
         ("--weight-decay", float, "NUMBER", "weight decay; 0 turns it off (depends on data and optimizer)"),
         ("--early-stopping", int, "N", f"stop after N epochs without improvement ({Recipe.patience} for a table)"),

@@ -4,6 +4,7 @@ import argparse
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from xpnet._checks import in_range, printable
 from xpnet._names import look_up
 from xpnet.cli._data import SETS, choose_task, describe_targets, read_arrays, read_pair, split_names, take
 from xpnet.core.optimizers import needs_all_examples
-from xpnet.core.schedules import SCHEDULES, OneCycle, Schedule
+from xpnet.core.schedules import SCHEDULES, Cosine, OneCycle, Schedule
 from xpnet.errors import ArgumentError
 from xpnet.files import write_file
 from xpnet.network.ensemble import Ensemble
@@ -48,10 +49,13 @@ class Defaults(NamedTuple):
     batch_size: int = 32
     lr: float = 0.1
     weight_decay: float = 0.001
+    schedule: Callable[[float], Schedule] = OneCycle
+    dropout: Sequence[float] | None = None  # of inputs and hidden layers, unless these are given
 
 
 FULL_MNIST = Defaults((256,), 5, 64, 0.2, 0.0001)
-DEFAULTS = {"mnist": FULL_MNIST, "fashion-mnist": FULL_MNIST}
+MNIST_SAMPLE = Defaults(epochs=20, lr=0.03, schedule=partial(Cosine, warmup=0.03), dropout=(0.1, 0.1, 0.1))
+DEFAULTS = {"mnist-sample": MNIST_SAMPLE, "mnist": FULL_MNIST, "fashion-mnist": FULL_MNIST}
 
 
 def run_train(options: argparse.Namespace) -> None:
@@ -138,7 +142,7 @@ def _train_arrays(options: argparse.Namespace) -> tuple[Network, str]:
     defaults = DEFAULTS.get(name, Defaults())
     extra = parse_metrics("metrics", options.metrics or [], net.value.model)
     metrics = choose_epoch_metrics(net.value.model, False, extra)
-    steps = _choose_steps(options, "sgd", defaults.lr, defaults.weight_decay, OneCycle)
+    steps = _choose_steps(options, "sgd", defaults.lr, defaults.weight_decay, defaults.schedule)
     if not needs_all_examples(steps["optimizer"]):
         steps["batch_size"] = defaults.batch_size
     stopping = [] if options.early_stopping is None else [EarlyStopping(options.early_stopping)]
@@ -169,7 +173,10 @@ def _make_network(options: argparse.Namespace, x: Any, task: str, n_out: int) ->
         settings = {"output_activation": "softmax", "cost": "cross_entropy", **settings, "task": None}
     if task == "regression" and options.cost:
         n_out *= parse_cost(options.cost).outputs_per_target
-    hidden = DEFAULTS.get(options.data, Defaults()).hidden if options.hidden is None else options.hidden
+    defaults = DEFAULTS.get(options.data, Defaults())
+    if options.hidden is None and defaults.dropout is not None:
+        settings = {"dropout": defaults.dropout, **settings}
+    hidden = defaults.hidden if options.hidden is None else options.hidden
     net = Network(
         [int(np.prod(x.shape[1:])), *hidden, n_out],
         scale=1 / 255 if x.dtype == np.uint8 and not options.standardize else None,
