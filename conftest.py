@@ -11,6 +11,7 @@ OPTIONAL = {f"xpnet/backends/_{name}.py": (name,) for name in ("cupy", "torch", 
 OPTIONAL |= {"xpnet/backends/_cuda_graph.py": ("cupy",), "xpnet/export/_torch_modules.py": ("torch",)}
 OPTIONAL |= {"xpnet/export/_torch.py": ("torch",), "xpnet/export/_jax.py": ("jax",), "xpnet/export/onnx.py": ("onnx",)}
 OPTIONAL |= {"docs/use/export.md": ("onnx", "onnxruntime", "torch"), "docs/use/larger-programs.md": ("torch", "jax")}
+OPTIONAL |= {"docs/use/serve.md": ("pandas", "fastapi", "httpx2")}
 OPTIONAL |= {"docs/use/derivatives.md": ("jax",), "docs/use/differential-equations.md": ("matplotlib",)}
 OPTIONAL |= dict.fromkeys(("xpnet/plots", "tests/test_plots.py", "docs/index.md"), ("matplotlib",))
 OPTIONAL |= dict.fromkeys(("docs/use/inspect.md", "docs/use/intervals.md"), ("matplotlib",))
@@ -32,7 +33,7 @@ SLOW = (
     "inspect",
     "larger-programs",
 )
-SLOW_PAGES = {f"{name}.md" for name in (*SLOW, "scikit-learn", "search", "table-models")}
+SLOW_PAGES = {f"{name}.md" for name in (*SLOW, "scikit-learn", "search", "serve", "table-models")}
 
 # Programs, and what replaces CuPy
 collect_ignore = ["docs/conf.py", "tests/host_cupy", *MISSING]

@@ -16,7 +16,7 @@ from helpers import run_command
 
 from xpnet import Network
 from xpnet.tables import TableEncoder, hold_out
-from xpnet.tables.columns import from_plain
+from xpnet.tables.columns import Encoding, NumberColumn, from_plain
 from xpnet.tables.reading import read_table
 
 pytestmark = [pytest.mark.needs("pandas"), pytest.mark.needs("pyarrow"), pytest.mark.needs("sklearn")]
@@ -266,6 +266,9 @@ ISO_DAYS = [19723, 19752, 19753]  # 2024-01-01, 2024-01-30, 2024-01-31
         (["1/1/2024", "1/30/2024", "1/31/2024"], ISO_DAYS),
         (["1/1/24", "30/1/24", "31/1/24"], ISO_DAYS),
         (["1 Jan 2024", "30 Jan 2024", "31 Jan 2024"], ISO_DAYS),
+        (["2024-01", "2024-01-30", "2024-01-31"], ISO_DAYS),
+        (["1 May 2024", "2 May 2024", "3 May 2024"], [19844, 19845, 19846]),
+        (["1.1.2024 12:00:00.0000009", "2.1.2024 12:00:00.0"], [19723.5, 19724.5]),
         (["January 1, 2024", "January 30, 2024", "January 31, 2024"], ISO_DAYS),
         (["2024-01-01T02:00:00+02:00", "2024-01-30T00:00Z", "2024-01-30 23:00:00-0100"], ISO_DAYS),
         (["2024/01/01 00:00", "2024/01/30 12:00", "."], [19723, 19752.5, np.nan]),
@@ -565,6 +568,7 @@ VALUES = [
     ([NOON.replace(tzinfo=UTC), datetime(2024, 2, 1, tzinfo=UTC)], [NOON.replace(tzinfo=timezone(timedelta(hours=2)))]),
     (["31.1.2024 12:30", "1.2.2024 0:00"], ["02.02.2024 23:59", "3.2.2024 1:05", None, "?"]),
     (["2024-01-31", "2024-02"], ["2024-03-01 06:00:00,5", "2024-03", "9999-12-31"]),
+    (["2024-01-31T12:00Z", "2024-02-01T12:00Z"], ["2024-03-01 06:00:00.123456789 +0200", "0001-01-01T00:00+02:00"]),
     ([timedelta(days=1), timedelta(hours=6)], [timedelta(days=2), np.timedelta64(36, "h"), None]),
 ]
 
@@ -574,6 +578,7 @@ VALUES = [
 def test_a_row_is_read_alike_in_every_container(trained, new, monkeypatch):
     import pandas
 
+    new = [*new, pandas.NA, pandas.NaT] if None in new else new
     table = frame(a=trained, n=range(len(trained)))
     encoder = TableEncoder(["a"] if trained[0] == 8001 else []).fit(
         table if trained[0] != NOON else table.infer_objects()
@@ -586,6 +591,18 @@ def test_a_row_is_read_alike_in_every_container(trained, new, monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     np.testing.assert_array_equal(encoder.transform(rows), whole)
     np.testing.assert_array_equal(encoder.transform(rows[0]), whole[:1])
+
+
+def test_the_row_of_a_table_with_equal_names():
+    table = frame(a=[1, 2, 3], b=[4, 6, 5]).set_axis(["a", "a"], axis=1)
+    encoder = TableEncoder().fit(table)
+    np.testing.assert_array_equal(encoder.transform(table[:1]), [[1, 4]])
+
+
+def test_a_value_is_unseen_if_it_is_for_a_part():
+    parts = NumberColumn("a", 1.0, missing=False), NumberColumn("a", 1.0, missing=True)
+    encoding = Encoding(parts)
+    assert encoding.encode(encoding.open_rows([{"a": None}, {"a": 3}], "X")).unseen.tolist() == [[True], [False]]
 
 
 @pytest.mark.parametrize(

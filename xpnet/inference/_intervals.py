@@ -311,6 +311,8 @@ def predict_mean_and_std(bars: Bars, x: Any) -> tuple[Array, Array]:
 
 def predict_values(bars: Bars, x: Any) -> Array:
     """Predict means or corrected quantiles, as `Network.predict` shapes them."""
+    if not bars.levels:  # a calibration corrects no means
+        bars = bars._replace(values=[value._replace(calibration=None) for value in bars.values])
     predicted = _predict_corrected(bars, x)
     with bars.value.backend.scope(precision(predicted)):
         return shape_quantiles(predicted) if bars.levels else _drop_single(predicted[..., 0])

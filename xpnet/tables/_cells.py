@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from itertools import product
 from math import inf
@@ -221,7 +221,7 @@ def open_column(series: Any, table: str, column: str, as_text: bool = False) -> 
         codes, values = pandas.factorize(series)
     except TypeError:  # of lists
         codes, values = pandas.factorize(series.map(str, na_action="ignore"))
-    return _read_values(Cells(table, column, codes), values, as_text)
+    return _read_values(Cells(table, column, codes), [*values], as_text)
 
 
 def open_values(values: Sequence[Any], table: str, column: str, as_text: bool = False) -> Cells:
@@ -260,7 +260,7 @@ def _read_values(cells: Cells, values: Sequence[Any], as_text: bool) -> Cells:
         return _merge(cells, [label(value) for value in values])
     if all(isinstance(value, date) for value in values):
         zoned = _have_zones(getattr(value, "tzinfo", None) is not None for value in values)
-        return cells._replace(values=[*values], days=cells.spread(_to_days(values)), zoned=zoned)
+        return cells._replace(values=values, days=cells.spread(_to_days(values)), zoned=zoned)
     are_real = [isinstance(value, (Real, Decimal)) and not isinstance(value, np.timedelta64) for value in values]
     if all(are_real):
         return cells._replace(codes=None, numbers=cells.spread([float(value) for value in values]))
@@ -593,29 +593,27 @@ def _have_zones(have_zones: Iterable[bool]) -> bool | None:
 
 def _parse_dates(texts: Sequence[str], date_format: str) -> np.ndarray:
     """Parse dates as days since 1970, in UTC; NaN where one does not fit."""
-    days = np.full(len(texts), np.nan)
-    for k, text in enumerate(texts):
-        if date_format != ISO or ISO_PATTERN.fullmatch(text):
-            with suppress(ValueError):
-                days[k] = _to_days([_parse_date(text, date_format)])[0]
-    return days
+    return _to_days([_parse_date(text, date_format) for text in texts])
 
 
-def _parse_date(text: str, date_format: str) -> datetime:
-    """Parse a date; a fraction of a second is cut to microseconds."""
-    if date_format == ISO:
-        text = text if len(text) > len("2024-12") else f"{text}-01"
-        return datetime.fromisoformat(text[:11] + "".join(text[11:].split()))
-    return datetime.strptime(LONG_FRACTION.sub(r"\1", text) if date_format.endswith("%f") else text, date_format)
+def _parse_date(text: str, date_format: str) -> datetime | None:
+    """Parse a date, whose fraction of a second is cut to microseconds; None if it does not fit."""
+    with suppress(ValueError):
+        if date_format != ISO:
+            return datetime.strptime(LONG_FRACTION.sub(r"\1", text) if "%f" in date_format else text, date_format)
+        if ISO_PATTERN.fullmatch(text):
+            text = text if len(text) > len("2024-12") else f"{text}-01"
+            return datetime.fromisoformat(text[:11] + "".join(text[11:].split()))
+    return None
 
 
 def _to_days(dates: Iterable[Any]) -> np.ndarray:
-    """Convert dates to days since 1970, in UTC."""
-    in_utc = [
-        each.astimezone(UTC).replace(tzinfo=None) if getattr(each, "tzinfo", None) is not None else each
-        for each in dates
-    ]
-    return np.array(in_utc, "datetime64[us]").astype(np.int64) / DAY
+    """Convert dates to days since 1970, in UTC; None becomes NaN."""
+    dates = [*dates]
+    local = [each.replace(tzinfo=None) if isinstance(each, datetime) else each for each in dates]
+    offsets = [(isinstance(each, datetime) and each.utcoffset()) or timedelta() for each in dates]
+    microseconds = np.array(local, "datetime64[us]") - np.array(offsets, "timedelta64[us]")
+    return np.where(np.isnat(microseconds), np.nan, microseconds.astype(np.int64) / DAY)
 
 
 def example_of(date_format: str) -> str:

@@ -161,7 +161,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         ----------
         X : DataFrame or array of shape (n_samples, n_features)
             The table. Its columns are found by their names, in any order; others than those in `fit` are ignored. An
-            array must have the columns of `fit` in their order.
+            array must have the columns of `fit` in their order. Or rows of a table: a dict, a Series with names, or a
+            list of dicts, which are read without pandas.
 
         Returns
         -------
@@ -320,9 +321,11 @@ def _list_rows(X: Any) -> Sequence[Mapping[str, Any]]:
         if X and all(isinstance(value, (list, tuple, np.ndarray)) for value in X.values()):
             raise ArgumentError("X is a dict of columns; give pandas.DataFrame(X), or a dict for each row")
         return [X]
-    if isinstance(X, (list, tuple)) and all(isinstance(row, Mapping) for row in X):
-        return X
-    names = getattr(X, "columns" if getattr(X, "ndim", 0) == 2 else "index", ()) if hasattr(X, "iloc") else ()
+    if isinstance(X, (list, tuple)):
+        return X if all(isinstance(row, Mapping) for row in X) else ()
+    if not hasattr(X, "iloc"):
+        return ()
+    names = X.columns if X.ndim == 2 else X.index
     if not len(names) or not all(isinstance(name, str) for name in names):
         return ()
     if X.ndim == 1:

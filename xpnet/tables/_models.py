@@ -403,7 +403,7 @@ class BaseTableModel(TableParameters, BaseModel):
         Parameters
         ----------
         X : DataFrame or array of shape (n_samples, n_features)
-            A table with the columns of that in `fit`.
+            A table with the columns of that in `fit`; or rows of one: a dict, a Series with names, or a list of dicts.
 
         Returns
         -------
@@ -587,7 +587,7 @@ class TableClassifier(ClassifierMixin, BaseTableModel):
         Parameters
         ----------
         X : DataFrame or array of shape (n_samples, n_features)
-            A table with the columns of that in `fit`.
+            A table with the columns of that in `fit`; or rows of one: a dict, a Series with names, or a list of dicts.
         return_proba
             Whether to return the probability of each predicted class as well.
 
@@ -701,7 +701,7 @@ class TableRegressor(RegressorMixin, BaseTableModel):
         Parameters
         ----------
         X : DataFrame or array of shape (n_samples, n_features)
-            A table with the columns of that in `fit`.
+            A table with the columns of that in `fit`; or rows of one: a dict, a Series with names, or a list of dicts.
         return_std
             Whether to return the standard deviation of the targets around the predictions as well.
 

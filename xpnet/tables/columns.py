@@ -701,7 +701,7 @@ class Encoding:
     columns: tuple[Column, ...]
 
     @cached_property
-    def used(self) -> tuple[NumberColumn | DateColumn | CategoryColumn, ...]:
+    def used(self) -> tuple[NumberColumn | DateColumn | CategoryColumn | StatisticsColumn, ...]:
         """The columns that become inputs."""
         return tuple(column for column in self.columns if not isinstance(column, DroppedColumn))
 
@@ -727,9 +727,12 @@ class Encoding:
     @cached_property
     def terms(self) -> Terms:
         """The inputs that are functions of numbers."""
-        measured = [k for k, column in enumerate(self.used) if isinstance(column, _MeasuredColumn)]
-        places = [np.arange(inputs.start, inputs.stop) for inputs, _ in map(self.places.__getitem__, measured)]
-        return Terms.of([self.used[k] for k in measured], np.concatenate([*places, []]).astype(int))
+        measured, places = [], []
+        for column, (inputs, _) in zip(self.used, self.places):
+            if isinstance(column, _MeasuredColumn):
+                measured.append(column)
+                places += range(inputs.start, inputs.stop)
+        return Terms.of(measured, np.array(places))
 
     @cached_property
     def dtype(self) -> str:
@@ -745,11 +748,7 @@ class Encoding:
         """Read the cells that inputs are made of from rows, each a mapping of names to values; without pandas."""
         for row in rows:
             self._check_names(row, table)
-        cells = {}
-        for name in self.names:
-            is_text = name in self.texts
-            cells[name] = open_values([row[name] for row in rows], table, name, is_text)._replace(is_category=is_text)
-        return cells
+        return {name: open_values([row[name] for row in rows], table, name, name in self.texts) for name in self.names}
 
     def _check_names(self, present: Collection[str], table: str) -> None:
         """Refuse a table without a column of the training."""
