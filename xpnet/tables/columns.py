@@ -734,11 +734,6 @@ class Encoding:
                 places += range(inputs.start, inputs.stop)
         return Terms.of(measured, np.array(places))
 
-    @cached_property
-    def dtype(self) -> str:
-        """The dtype of the inputs."""
-        return choose_input_dtype(self.used)
-
     def open_frame(self, frame: Any, table: str) -> dict[str, Cells]:
         """Read the cells that inputs are made of from a pandas DataFrame, by their names."""
         self._check_names([*frame.columns], table)
@@ -775,7 +770,8 @@ class Encoding:
         unmarked = [column.name for column in self.used if isinstance(column, NumberColumn) and not column.decimal]
         marks = Marks(decimal or find_decimal(cells[name] for name in unmarked))
         n = cells[self.names[0]].n_rows
-        x, unseen = np.empty((n, self.places[-1][0].stop), self.dtype), np.zeros((n, len(self.names)), bool)
+        x = np.empty((n, self.places[-1][0].stop), choose_input_dtype(self.used))
+        unseen = np.zeros((n, len(self.names)), bool)
         numbers = []
         for column, (inputs, k) in zip(self.used, self.places):
             if isinstance(column, _MeasuredColumn):
