@@ -79,8 +79,6 @@ def run_train(options: argparse.Namespace) -> None:
 
 def _train_table(options: argparse.Namespace) -> tuple[Ensemble, str]:
     """Train an ensemble on a table; return it with its scores."""
-    from xpnet.tables import TableClassifier, TableRegressor  # which import scikit-learn
-
     _refuse(options, FOR_ARRAYS, "arrays")
     if options.task not in (None, "classification", "regression"):
         raise ArgumentError(f"--task {options.task} is not for tables; choose from classification, regression")
@@ -88,6 +86,8 @@ def _train_table(options: argparse.Namespace) -> tuple[Ensemble, str]:
     path = Path(options.data)
     is_long = path.is_file() and path.stat().st_size > LARGE_FILE
     with show_phase(f"Reading {path}", not options.quiet, is_long):
+        from xpnet.tables import TableClassifier, TableRegressor  # which import scikit-learn
+
         table = read_table(options.data, categories if group is None else [*categories, group])
         X, y, groups = table.split(
             options.target,

@@ -102,6 +102,7 @@ class BaseTableModel(TableParameters, BaseModel):
     _numeric: ClassVar[bool]  # whether targets are numbers, rather than labels
 
     # Set by `fit`
+    n_features_in_: int
     encoder_: TableEncoder
     ensemble_: Ensemble
     _scores: str | None
