@@ -418,6 +418,35 @@ def test_the_command_writes_the_columns_of_a_table(tmp_path, capsys, monkeypatch
     assert (status, lines) == (0, [f"Wrote net.onnx: x (batch, {net.sizes[0]}) of float32, y (batch, 1) of float32"])
 
 
+@pytest.mark.needs("onnx", "onnxruntime", "pandas")
+@pytest.mark.filterwarnings("ignore:the network is calibrated, and what is exported is not")
+def test_statistics_of_the_targets_are_in_the_file(tmp_path):
+    """Of texts and of numbers, also those that are new, missing or written otherwise; but not of words."""
+    import pandas
+
+    from xpnet.estimators import TableRegressor
+
+    rng = np.random.default_rng(0)
+    group = rng.integers(0, 100, 400)
+    table = pandas.DataFrame(
+        {"code": [f"{k:03}" for k in group], "firm": 3.0 * group + 1, "size": rng.normal(size=400)}
+    )
+    y = np.sin(group**2)
+    model = TableRegressor(members=2, hidden_layer_sizes=8, max_epochs=3, random_state=0).fit(table, y)
+    inputs = {"code (effect)", "code (rows)", "firm (effect)", "firm (rows)"}
+    assert inputs < {*model.encoder_.get_feature_names_out()}
+    to_onnx(model.ensemble_, tmp_path / "net.onnx")
+    table.loc[:3, "code"], table.loc[2:5, "firm"] = ["new", "", "001.0", "001"], [-1.0, 1e9, 1.5, 1.0]
+    feeds = {name: column.to_numpy()[:, None] for name, column in table.items()}
+    outputs = open_onnx(tmp_path / "net.onnx").run(None, feeds)
+    table.loc[1, "code"] = None
+    assert_allclose(outputs[0][:, 0], model.predict(table), atol=1e-5)
+    table["code"] = [f"{rng.integers(1e6)} {'abcdefghij'[k % 10] * 3}" for k in group]
+    model.fit(table, np.sin(group % 10))
+    with pytest.raises(ValueError, match="column 'code' is taken apart into words, which ONNX cannot do; give encoder"):
+        to_onnx(model.ensemble_, tmp_path / "net.onnx")
+
+
 # What is refused
 
 NET, PAIR = Network([3, 4, 2], seed=0), Ensemble([3, 4, 2], 2, seed=0)
