@@ -598,6 +598,11 @@ def learn_columns(
     return tuple(learnt)
 
 
+def _has_name(name: str) -> bool:
+    """Tell whether a column has a name of its own, which that of row numbers in files of pandas has not."""
+    return bool(name) and not name.startswith("Unnamed: ")
+
+
 def _choose_dates(
     columns: Mapping[str, Cells], readings: Mapping[str, Numbers | Dates | Cells]
 ) -> dict[str, Numbers | Dates | Cells]:
@@ -672,13 +677,15 @@ def _learn_statistics(
 ) -> tuple[StatisticsColumn, np.ndarray] | None:
     """Learn the statistics of a column with these parts, if it may have some that say anything."""
     part, *others = parts
-    if isinstance(part, NumberColumn):
-        may_have = name_groups(cells, rows) and not others
-        return learn_statistics(cells, rows, goal, are_numbers=True) if may_have else None
-    has_rare = isinstance(part, CategoryColumn) and part.rare and not others
-    if has_rare or (isinstance(part, DroppedColumn) and cells.is_text):
-        return learn_statistics(cells, rows, goal, getattr(part, "values", ()))
-    return None
+    if are_numbers := isinstance(part, NumberColumn):
+        may_have = name_groups(cells, rows)
+    elif isinstance(part, CategoryColumn):
+        may_have = part.rare
+    else:
+        may_have = isinstance(part, DroppedColumn) and cells.is_text and _has_name(part.name)
+    if others or not may_have:
+        return None
+    return learn_statistics(cells, rows, goal, getattr(part, "values", ()), are_numbers)
 
 
 def check_has_inputs(table: str, columns: Sequence[Column]) -> None:

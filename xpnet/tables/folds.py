@@ -104,7 +104,7 @@ def divide_rows(n: int, folds: Sequence[np.ndarray], rng: np.random.Generator, g
     Examples
     --------
     >>> divide_rows(6, [np.array([0, 1]), np.array([2, 5])], np.random.default_rng(0)).tolist()
-    [0, 0, 1, 2, 3, 1]
+    [0, 0, 1, 3, 2, 1]
     """
     part = np.full(n, -1)
     for k, fold in enumerate(folds):
