@@ -101,11 +101,22 @@ def test_values_without_inputs_of_their_own_have_statistics(kind, tmp_path):
     new = X[:3].assign(route=[X["route"][1], -7.0 if kind == "numbers" else "new", X["route"][0]])
     assert model.encoder_.transform(new)[:, place].tolist() == [effect[1], 0, effect[0]]
     if kind == "numbers":  # as a file has them
-        texts = X[:9].assign(route=[f"{route:.0f}" for route in X["route"][:9]])
+        texts = X[:9].assign(route=[f"{route:.{k % 2}f}" for k, route in enumerate(X["route"][:9])])
         assert_array_equal(model.encoder_.transform(texts), model.encoder_.transform(X[:9]))
         halves = TableRegressor(**QUICK).fit(X.assign(route=X["route"] / 2), y)
         smooth = TableRegressor(**QUICK).fit(X, X["route"] + y)
         assert find_statistics(halves) == find_statistics(smooth) == []
+
+
+def test_effects_are_those_of_ridge_regression():
+    from xpnet.tables._statistics import Tokens
+
+    split, places = [["a", "b"], ["b", "c"], ["a", "new"], ["c"]], {"a": 0, "b": 1, "c": 2}
+    has = np.array([[1, 1, 0], [0, 1, 1], [1, 0, 0], [0, 0, 1]])
+    weights, means = np.array([5.0, 1.0, 2.0, 7.0]), np.array([1.0, -2.0, 0.5, 0.3])
+    effects = Tokens.pair(split, places, 3).find_effects(weights * means, weights, 0.7)
+    expected = np.linalg.solve(has.T * weights @ has + 0.7 * np.eye(3), has.T @ (weights * means))
+    np.testing.assert_allclose(effects, expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["texts", "numbers", "pairs"])

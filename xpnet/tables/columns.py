@@ -598,11 +598,6 @@ def learn_columns(
     return tuple(learnt)
 
 
-def _has_name(name: str) -> bool:
-    """Tell whether a column has a name of its own, which that of row numbers in files of pandas has not."""
-    return bool(name) and not name.startswith("Unnamed: ")
-
-
 def _choose_dates(
     columns: Mapping[str, Cells], readings: Mapping[str, Numbers | Dates | Cells]
 ) -> dict[str, Numbers | Dates | Cells]:
@@ -682,7 +677,7 @@ def _learn_statistics(
     elif isinstance(part, CategoryColumn):
         may_have = part.rare
     else:
-        may_have = isinstance(part, DroppedColumn) and cells.is_text and _has_name(part.name)
+        may_have = isinstance(part, DroppedColumn) and cells.is_text and has_name(part.name)
     if others or not may_have:
         return None
     return learn_statistics(cells, rows, goal, getattr(part, "values", ()), are_numbers)
