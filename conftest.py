@@ -16,24 +16,13 @@ OPTIONAL |= {"docs/use/derivatives.md": ("jax",), "docs/use/differential-equatio
 OPTIONAL |= dict.fromkeys(("xpnet/plots", "tests/test_plots.py", "docs/index.md"), ("matplotlib",))
 OPTIONAL |= dict.fromkeys(("docs/use/inspect.md", "docs/use/intervals.md"), ("matplotlib",))
 OPTIONAL |= dict.fromkeys((f"docs/use/{name}.md" for name in ("tables", "table-columns", "table-models")), ("pandas",))
-OPTIONAL |= {"docs/use/explain.md": ("pandas", "matplotlib")}
-OPTIONAL |= dict.fromkeys(
-    (f"xpnet/tables/{name}.py" for name in ("_cells", "_encoder", "_explain", "_models")), ("pandas",)
-)
+OPTIONAL |= {"docs/use/explain.md": ("pandas", "matplotlib"), "xpnet/tables/_explain.py": ("pandas",)}
+OPTIONAL |= dict.fromkeys((f"xpnet/tables/{name}.py" for name in ("_cells", "_encoder", "_models")), ("pandas",))
 MISSING = {path: name for path, names in OPTIONAL.items() for name in names if find_spec(name) is None}
 
 # Pages whose examples take more than a second
-SLOW = (
-    "derivatives",
-    "differential-equations",
-    "ensembles",
-    "error-bars",
-    "explain",
-    "export",
-    "inspect",
-    "larger-programs",
-)
-SLOW_PAGES = {f"{name}.md" for name in (*SLOW, "scikit-learn", "search", "serve", "table-models")}
+SLOW = ("derivatives", "differential-equations", "ensembles", "error-bars", "export", "inspect", "larger-programs")
+SLOW_PAGES = {f"{name}.md" for name in (*SLOW, "explain", "scikit-learn", "search", "serve", "table-models")}
 
 # Programs, and what replaces CuPy
 collect_ignore = ["docs/conf.py", "tests/host_cupy", *MISSING]
