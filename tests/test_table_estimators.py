@@ -81,6 +81,15 @@ def find_statistics(model):
     return [rules for rules in model.encoder_.columns_ if rules["kind"] == "statistics"]
 
 
+def test_a_column_without_a_name_has_no_statistics():
+    import pandas
+
+    y = np.arange(240) % 60
+    table = pandas.DataFrame({"Unnamed: 0": [f"n{k}" for k in y], "n": np.arange(240) % 7})
+    assert find_statistics(TableRegressor(**FEW).fit(table.set_axis(["name", "n"], axis=1), y))
+    assert not find_statistics(TableRegressor(**FEW).fit(table, y))
+
+
 @pytest.mark.parametrize("kind", ["texts", "numbers", "words"])
 def test_values_without_inputs_of_their_own_have_statistics(kind, tmp_path):
     """They are honest: out of fold, errors are those of new rows, and so is what the statistics say of them."""

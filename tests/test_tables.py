@@ -2,6 +2,7 @@
 
 import re
 import sys
+import warnings
 from contextlib import suppress
 from copy import copy
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -320,7 +321,10 @@ def test_a_table_that_tells_no_rows_apart_is_refused(cells, message):
 
 def learn(cells, new):
     """Return what is learnt, and the inputs of new rows, which are those of each row alone, by their names."""
-    encoder = TableEncoder().fit(frame(a=cells, n=range(len(cells))))
+    table = frame(a=cells, n=range(len(cells)))
+    encoder = TableEncoder().fit(table)
+    with warnings.catch_warnings(action="error"):
+        encoder.transform(table)  # it knows all that training had
     x = encoder.transform(frame(a=new, n=range(len(new))))
     rows = [encoder.transform(frame(a=new[k : k + 1], n=[k])) for k in range(len(new))]
     np.testing.assert_array_equal(np.concatenate(rows), x)
@@ -381,10 +385,10 @@ def learn(cells, new):
             {"a": [1, 1.5], "a (missing)": [0, 1], "a=inf": [0, 1]},
         ),
         (
-            ["1.5", "2.5", 3.428, "2,5", "2,5"],
-            ["2,5", "1.5", 3.428],
+            ["1.5", "2.5", 3.428, "7,5", "7,5"],
+            ["7,5", "1.5", 3.428],
             2,
-            {"a": [2.5, 1.5, 3.428], "a=decimal ,": [1, 0, 0]},
+            {"a": [7.5, 1.5, 3.428], "a=decimal ,": [1, 0, 0]},
         ),
         (["1e999", "1", "2"], ["3", "1e999"], 2, {"a": [3, 1.5], "a (missing)": [0, 1], "a (rare)": [0, 1]}),
         ([["p"], ["q"]] * 2, [["p"]], ["category: \"['p']\", \"['q']\""], {"a=['p']": [1], "a=['q']": [0]}),
@@ -444,7 +448,7 @@ def test_names_are_made_different():
         "Unnamed: 3": "it has no name, as numbers of rows in files of pandas",
         "b": "it equals the target in every row",
     }
-    table = frame(a=[1, None, 3], b=[1, 2, 3], c=[4, 5, 6]).set_axis(["a", "a (missing)", "a"], axis=1)
+    table = frame(a=[1, None, 3], b=[1, 2, 3], c=[4, 5, 6], d=range(3)).set_axis(["a", "a (missing)", "a", ""], axis=1)
     encoder = TableEncoder().fit(table)
     assert encoder.get_feature_names_out().tolist() == ["a", "a (missing)", "a (missing).1", "a.1"]
     assert encoder.transform(table)[:, 3].tolist() == [4, 5, 6]
@@ -776,14 +780,14 @@ def test_what_has_bins():
 @pytest.mark.parametrize("bins", [0, 4])
 def test_columns_are_learnt_from_their_rows_alone(bins):
     """Whatever stands in the others, such as those of a test; how values are written is told by all."""
-    rows = [f"{k % 40},{1 + k % 28}.1.2024,{'abc'[k % 3]},{k}" for k in range(90)]
-    other = [*rows[:60], *(f"{1000 * k},{1 + k % 28}.12.1900,z,{k}" for k in range(60, 90))]
+    rows = [f"{k % 40},{1 + k % 28}.1.2024,{'abc'[k % 3]},{k % 9}{'+' * (k == 9)},{k}" for k in range(90)]
+    other = [*rows[:60], *(f"{1000 * k},{1 + k % 28}.12.1900,z,{k % 9}+,{k}" for k in range(60, 90))]
     learnt = []
     for lines in (rows, other):
-        X, _, _ = read("\n".join(["n,d,t,y", *lines]))
+        X, _, _ = read("\n".join(["n,d,t,m,y", *lines]))
         learnt.append(TableEncoder(bins=bins).fit(X[:60]).columns_)
     assert learnt[0] == learnt[1]
-    assert [column["kind"] for column in learnt[0]] == ["number", "date", "category"]
+    assert [column["kind"] for column in learnt[0]] == ["number", "date", "category", "number", "mark"]
 
 
 # For scikit-learn

@@ -491,10 +491,10 @@ def read_numbers(cells: Cells, marks: Marks, unit: str = "", beside: Sequence[st
     for number, text in map(split_text, cells.values):
         other = "" if text == unit else text or (number and "no unit")
         if number and not PATTERNS[decimal].fullmatch(number):
-            other += f" decimal {OTHER[decimal]}"
+            other = f"{other} decimal {OTHER[decimal]}".strip()
         is_known = beside is None or other in ("", *beside)
         values.append(_parse_number(number, decimal) if number and is_known else np.nan)
-        others.append(other.strip())
+        others.append(other)
     return Numbers(cells.spread(values), _merge(cells, others), unit, marks)
 
 
