@@ -230,6 +230,8 @@ def test_results_lie_where_x_lies(kind, place, backend):
     there = kind(**FEW, **place._asdict()).fit(table, y)
     assert there.ensemble_.backend.name == backend.name
     assert type(there.predict(table)) is np.ndarray
+    if kind is TableClassifier:
+        assert [type(part) for part in there.predict(table, return_proba=True)] == [np.ndarray] * 2
 
 
 class InPandas:
