@@ -106,14 +106,14 @@ def partial_dependence(model: Any, X: Any, column: Any, *, points: int = 40, ax:
     is_measured = values.dtype.kind in "iufM"
     places = values if is_measured else np.arange(len(values))
     for k in range(first, len(means)):
-        look = {"color": COLORS[k % len(COLORS)], "label": names[k]}
+        color, low, high = COLORS[k % len(COLORS)], means[k] - stds[k], means[k] + stds[k]
         if is_measured:
-            ax.plot(places, means[k], linestyle=DASHES[k % len(DASHES)], **look)
-            ax.fill_between(
-                places, means[k] - stds[k], means[k] + stds[k], color=look["color"], alpha=0.25, linewidth=0
-            )
+            ax.plot(places, means[k], color=color, linestyle=DASHES[k % len(DASHES)], label=names[k])
+            ax.fill_between(places, low, high, color=color, alpha=0.25, linewidth=0)
         else:
-            ax.errorbar(places, means[k], stds[k], fmt=MARKERS[k % len(MARKERS)], capsize=2, **look)
+            ax.errorbar(
+                places, means[k], stds[k], fmt=MARKERS[k % len(MARKERS)], capsize=2, color=color, label=names[k]
+            )
     if not is_measured:
         ax.set_xticks(places, [truncate(value, MOST_LETTERS) for value in values], rotation=30, ha="right")
     what = f"probability of {names[first]}" if first else "probability" if hasattr(model, "classes_") else "prediction"

@@ -330,7 +330,7 @@ class BaseTableModel(TableParameters, BaseModel):
         if not len(rows):
             raise ArgumentError(f"X has no value in column {name!r}; give rows that have some")
         mean, std = compute_partial_dependence(self.ensemble_, x, inputs, rows)
-        return frame[name].iloc[rows].to_numpy(), *map(drop_single_output, (mean, std))
+        return frame[name].iloc[rows].to_numpy(), drop_single_output(mean), drop_single_output(std)
 
     def check(self, y: Any, *, false_alarms: float = 1.0) -> Any:
         """Find the rows of `fit` whose targets look wrong, by predictions out of fold.
@@ -371,7 +371,7 @@ class BaseTableModel(TableParameters, BaseModel):
         import pandas
 
         frame = pandas.DataFrame(self._judge(targets[rows], out_of_fold[rows]), labels[rows])
-        return frame[frame["false_alarms"] <= false_alarms].sort_values("false_alarms", kind="stable")
+        return frame.sort_values("false_alarms", kind="stable").query("false_alarms <= @false_alarms")
 
     @property
     def n_iter_(self) -> int:
