@@ -126,6 +126,9 @@ def test_effects_are_those_of_ridge_regression():
     effects = Tokens.pair(split, places, 3).find_effects(weights * means, weights, 0.7)
     expected = np.linalg.solve(has.T * weights @ has + 0.7 * np.eye(3), has.T @ (weights * means))
     np.testing.assert_allclose(effects, expected, rtol=1e-4)
+    alone, counts = {str(k): k for k in range(50)}, np.arange(50.0) ** 2  # shrunken means, found at once
+    effects = Tokens.pair([[name] for name in alone], alone, 50).find_effects(2 * counts, counts, 0.7)
+    np.testing.assert_allclose(effects, 2 * counts / (counts + 0.7), rtol=1e-9)
 
 
 @pytest.mark.parametrize("kind", ["texts", "numbers", "pairs"])
