@@ -281,7 +281,7 @@ def test_targets_that_look_wrong_are_written_with_their_rows(capsys, folder):
     heading, first, *others = Path("wrong.csv").read_text().splitlines()
     assert heading == "row,target,prediction,lower,upper,false_alarms"
     assert first.startswith("41,90.0,")
-    assert f"Check: {1 + len(others)} targets look wrong, about 1 of them by chance; they are in wrong.csv" in out
+    assert f"Check: {1 + len(others)} targets look wrong, and about 1 would by chance; see wrong.csv" in out
 
 
 @needs_tables

@@ -228,7 +228,10 @@ def test_results_lie_where_x_lies(kind, place, backend):
         np.testing.assert_allclose(backend.to_numpy(result), getattr(expected, method)(NUMBERS), rtol=1e-3, atol=1e-3)
     if kind is TableClassifier:
         assert type(model.predict(x, return_proba=True)[1]) is type(x)
-    assert model.score(x, backend.asarray(y)) == pytest.approx(expected.score(NUMBERS, y), abs=0.02)
+    targets = backend.asarray(y)
+    assert model.score(x, targets) == pytest.approx(expected.score(NUMBERS, y), abs=0.02)
+    assert model.check(targets, false_alarms=1e6).shape == expected.check(y, false_alarms=1e6).shape
+    assert model.describe_scores(x, targets)
     table = pandas.DataFrame(NUMBERS)
     there = kind(**FEW, **place._asdict()).fit(table, y)
     assert there.ensemble_.backend.name == backend.name
@@ -391,6 +394,10 @@ def test_values_of_a_partial_dependence():
     array = TableRegressor(**FEW).fit(NUMBERS, HEIGHT)
     assert len(array.partial_dependence(NUMBERS[:4], 2, points=3)[0]) == 3
     assert array.partial_dependence(NUMBERS, 2, points=2)[0].tolist() == [NUMBERS[:, 2].min(), NUMBERS[:, 2].max()]
+    rare = np.c_[NUMBERS[:, :2], np.arange(60).clip(57)]
+    assert array.partial_dependence(rare, 2, points=3)[0].tolist() == [57, 58, 59]
+    medians = TableRegressor(**FEW, network={"cost": "quantile(0.1, 0.5, 0.9)"}).fit(NUMBERS, HEIGHT)
+    assert [part.shape for part in medians.partial_dependence(NUMBERS, 2, points=3)] == [(3,)] * 3
     for column, table, message in (
         ("always", X.assign(always=1), "column 'always' is none of those that become inputs; choose from 'length', 'k"),
         ("kind", X.assign(kind=None), "X has no value in column 'kind'; give rows that have some"),

@@ -121,8 +121,7 @@ def _train_table(options: argparse.Namespace) -> tuple[Ensemble, str]:
     if options.check:
         strange = model.check(y[train])
         write_file(options.check, strange.to_csv(index_label="row", lineterminator="\n").encode())
-        text = f"{len(strange):,} targets look wrong, about 1 of them by chance; they are in {options.check}"
-        _say(options, f"Check: {text}")
+        _say(options, f"Check: {len(strange):,} targets look wrong, and about 1 would by chance; see {options.check}")
     if len(test):
         return model.ensemble_, f"Test {model.describe_scores(X[test], y[test])}"
     return model.ensemble_, f"Out-of-fold {model.describe_scores()}"

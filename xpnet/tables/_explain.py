@@ -77,12 +77,13 @@ def compute_partial_dependence(
 
     The second result is the standard deviation of the means over the members. x is changed. Synchronizes.
     """
-    to_numpy = ensemble.backend.to_numpy
-    predict_all: Any = ensemble.predict if ensemble[0].task == "regression" else ensemble.predict_proba
+    to_numpy, is_regression = ensemble.backend.to_numpy, ensemble[0].task == "regression"
     means, members = list[np.ndarray](), list[list[np.ndarray]]()
     for block in x[rows, inputs]:
         x[:, inputs] = block
-        means.append(to_numpy(predict_all(x)).reshape(len(x), -1).mean(axis=0))
         outputs = (predict(value, x, value.model.cost.point) for value in ensemble.values)
         members.append([to_numpy(output).mean(axis=0) for output in outputs])
+        means.append(
+            np.mean(members[-1], axis=0) if is_regression else to_numpy(ensemble.predict_proba(x)).mean(axis=0)
+        )
     return np.array(means), np.std(members, axis=1)

@@ -284,11 +284,11 @@ class BaseTableModel(TableParameters, BaseModel):
             if self._scores is None:
                 raise ArgumentError("no rows were left out in fit, which the scores out of fold need; give X and y")
             return self._scores
+        y = self._encode_targets(y)
         with show_phase("Scoring", self.progress, len(y) * self.n_features_in_ >= LARGE):
             x = self._encode(X).x
             metrics = parse_metrics("metrics", (self.training or {}).get("metrics", ()), self.ensemble_[0].value.model)
             check_lengths("X", len(x), "y", len(y))
-            y = self._encode_targets(y)
             if self._class_weight is None:
                 return score(self.ensemble_, (x, y), metrics)
             p = self.ensemble_.backend.to_numpy(self.ensemble_.predict_proba(x))
@@ -314,7 +314,8 @@ class BaseTableModel(TableParameters, BaseModel):
         values : array of shape (n_values,)
             Values of the column in X, in order.
         mean, std : ndarray of shape (n_values,), (n_values, n_outputs) or (n_values, n_classes)
-            The mean of `predict`, or of `predict_proba`, and the standard deviation of the means of single members.
+            The mean of `predict`, or of `predict_proba`, and the standard deviation of the means of single members. Of
+            several quantiles, they are those of the median.
 
         Raises
         ------
@@ -336,7 +337,7 @@ class BaseTableModel(TableParameters, BaseModel):
         """Find the rows of `fit` whose targets look wrong, by predictions out of fold.
 
         Of numbers, these are errors that are too large for the errors of rows with similar predictions; of classes,
-        those that are too improbable.
+        those that are too improbable. Rows without a prediction out of fold are not checked.
 
         Parameters
         ----------
@@ -361,8 +362,8 @@ class BaseTableModel(TableParameters, BaseModel):
         check_is_fitted(self)
         out_of_fold = self.oof_prediction_ if self._labels is None else self.oof_proba_
         in_range("false_alarms", false_alarms, 0, math.inf, "1 is usual", includes_low=False)
-        check_lengths("X in fit", len(out_of_fold), "y", len(y))
-        targets, labels = self._encode_targets(y), label_rows(y)
+        targets = self._encode_targets(y)
+        check_lengths("X in fit", len(out_of_fold), "y", len(targets))
         if targets.ndim > 1:
             raise ArgumentError(f"y has shape {targets.shape}; check takes a single target, so fit one model to each")
         rows = np.flatnonzero(~np.isnan(out_of_fold.reshape(len(targets), -1)[:, 0]))
@@ -370,7 +371,7 @@ class BaseTableModel(TableParameters, BaseModel):
             raise ArgumentError("no rows were left out in fit, which check needs; fit without empty folds")
         import pandas
 
-        frame = pandas.DataFrame(self._judge(targets[rows], out_of_fold[rows]), labels[rows])
+        frame = pandas.DataFrame(self._judge(targets[rows], out_of_fold[rows]), label_rows(y, rows))
         return frame.sort_values("false_alarms", kind="stable").query("false_alarms <= @false_alarms")
 
     @property

@@ -107,17 +107,17 @@ def judge_classes(y: np.ndarray, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return own, np.cumsum(ordered)[np.searchsorted(ordered, own, side="right") - 1]
 
 
-def label_rows(y: Any) -> Any:
-    """Return the labels of the rows of targets: those of their index, or numbers from 0; of a file, from 1.
+def label_rows(y: Any, rows: np.ndarray) -> Any:
+    """Return the labels of some rows of targets: those of their index, or their numbers; of a file, from 1.
 
     Examples
     --------
-    >>> label_rows([0.5, 0.25])
-    array([0, 1])
+    >>> label_rows([0.5, 0.25], np.array([1]))
+    array([1])
     """
     if isinstance(y, Targets):
-        return y.rows + 1
-    return y.index if hasattr(y, "iloc") else np.arange(len(y))
+        return y.rows[rows] + 1
+    return y.index[rows] if hasattr(y, "iloc") else rows
 
 
 def warn_of_wrong_targets(y: Any, rows: np.ndarray, targets: np.ndarray, predicted: np.ndarray) -> None:
@@ -132,7 +132,7 @@ def warn_of_wrong_targets(y: Any, rows: np.ndarray, targets: np.ndarray, predict
     targets, predicted
         The targets of these rows, (n,) or (n, k), and their predictions out of fold, (n, k).
     """
-    title, labels = "y" if hasattr(y, "iloc") else "y (rows count from 0)", label_rows(y)[rows].tolist()
+    title, labels = "y" if hasattr(y, "iloc") else "y (rows count from 0)", label_rows(y, rows).tolist()
     if isinstance(y, Targets):
         title = f"column {y.column!r} of {y.table} (rows count from 1, without the header)"
     columns = targets.reshape(predicted.shape).T
