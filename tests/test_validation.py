@@ -274,12 +274,17 @@ def test_metrics_of_regressions_are_those_of_scikit_learn(place, outputs, standa
 
 
 @pytest.mark.usefixtures("_blocks")
-def test_r2_does_not_drown_in_a_large_offset(place):
-    """Targets of 1e6 ± 100 in float32, whose squares have steps of 65 536: Σy² − n ȳ² would be noise."""
+@pytest.mark.parametrize("unit", [1.0, 2.0**-100])
+def test_r2_does_not_drown_in_a_large_offset_or_unit(place, unit):
+    """Targets of 1e6 ± 100 in float32, whose squares have steps of 65 536: Σy² − n ȳ² would be noise.
+
+    In the small unit, their squares would be 0, and R² 1.
+    """
     net = network(place, (4, 1), task="regression", dtype="float32")
     x = np.random.default_rng(9).standard_normal((200, 4)).astype("float32")
     y = (1e6 + 100 * x[:, :1] + 50 * np.random.default_rng(10).standard_normal((200, 1))).astype("float32")
-    net.layers = [([[100.0, 0.0, 0.0, 0.0]], [1e6])]
+    y *= unit
+    net.layers = [([[100.0 * unit, 0.0, 0.0, 0.0]], [1e6 * unit])]
     a, y64 = net.backend.to_numpy(net.forward(x)).astype(float), y.astype(float)
     expected = 1 - ((y64 - a) ** 2).sum() / ((y64 - y64.mean()) ** 2).sum()
     assert 0.7 < expected < 0.9

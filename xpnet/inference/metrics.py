@@ -123,8 +123,12 @@ def _squared_errors(y: Array, a: Array, task: str, xp: Namespace) -> tuple[Array
 
 
 def _deviations(y: Array, a: Array, task: str, xp: Namespace) -> tuple[Array, ...]:
-    _, mean, squares, low, high = moments(y, xp)
-    return mean, squares, low, high, column_sums((y - a) ** 2, xp)
+    """Measure targets and errors in a unit near the largest target, a power of 2, so that float32 holds the squares."""
+    largest = xp.max(xp.abs(y), axis=0)
+    exponent = xp.floor(xp.log2(xp.where(largest > 0, largest, xp.ones_like(largest))))
+    unit = xp.pow(xp.full_like(exponent, 2.0), exponent)
+    _, mean, squares, low, high = moments(y / unit, xp)
+    return unit, mean, squares, low, high, column_sums(((y - a) / unit) ** 2, xp)
 
 
 def _predictions(y: Array, a: Array, task: str, xp: Namespace) -> tuple[Array, Array]:
@@ -164,9 +168,12 @@ def mean_r2(errors: np.ndarray, spread: np.ndarray) -> float:
 
 
 def _r2(parts: Parts, sizes: Sequence[int], backend: Backend) -> float:
-    hosts = [[backend.to_numpy(array) for array in part] for part in parts]
-    whole = merge_moments([Moments(m, *host[:4]) for m, host in zip(sizes, hosts)])
-    return mean_r2(np.sum([np.asarray(host[4], np.float64) for host in hosts], axis=0), np.asarray(whole.squares))
+    hosts = np.stack([np.stack([np.asarray(backend.to_numpy(array), np.float64) for array in part]) for part in parts])
+    units, means, squares, lows, highs, errors = hosts.swapaxes(0, 1)
+    ratios = units / units.max(axis=0)
+    columns = means * ratios, squares * ratios**2, lows * ratios, highs * ratios
+    whole = merge_moments([Moments(*block) for block in zip(sizes, *columns)])
+    return mean_r2((errors * ratios**2).sum(axis=0), np.asarray(whole.squares))
 
 
 @cache  # equal metrics are the same object
