@@ -110,7 +110,9 @@ def test_values_without_inputs_of_their_own_have_statistics(kind, tmp_path):
     new = X[:3].assign(route=[X["route"][1], -7.0 if kind == "numbers" else "new", X["route"][0]])
     assert model.encoder_.transform(new)[:, place].tolist() == [effect[1], 0, effect[0]]
     if kind == "numbers":  # as a file has them
-        texts = X[:9].assign(route=[f"{route:.{k % 2}f}" for k, route in enumerate(X["route"][:9])])
+        texts = X[:9].assign(
+            route=[f"{route:{['', '+', ' '][k % 3]}.{k % 2}f}" for k, route in enumerate(X["route"][:9])]
+        )
         assert_array_equal(model.encoder_.transform(texts), model.encoder_.transform(X[:9]))
         halves = TableRegressor(**QUICK).fit(X.assign(route=X["route"] / 2), y)
         smooth = TableRegressor(**QUICK).fit(X, X["route"] + y)

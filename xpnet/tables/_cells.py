@@ -46,13 +46,13 @@ WHOLE_NUMBER = re.compile(r"-?[0-9]+(\.0)?")
 ISO_PATTERN = re.compile(r"\d{4}-\d\d(-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d+)?)?\s*(?P<zone>Z|[+-]\d\d:?\d\d)?)?)?")
 
 
-EXPONENT = r"[eE][+-]?[0-2]?\d?\d"  # so that numbers are finite
+EXPONENT = r"[eE][+-]?[01]?\d?\d"  # so that numbers are finite
 
 
 def _number_pattern(decimal: str, group: str) -> re.Pattern[str]:
     """Compile the pattern of a number, whose thousands may be separated by `group`, spaces or apostrophes."""
-    thousands = rf"[1-9]\d{{0,2}}(?P<group>[{group} \u00a0\u2009\u202f'’])\d{{3}}(?:(?P=group)\d{{3}})*"
-    return re.compile(rf"[+\-−]?(?:(?:{thousands}|\d+)(?:[{decimal}]\d*)?|[{decimal}]\d+)(?:{EXPONENT})?")
+    thousands = rf"[1-9]\d{{0,2}}(?P<group>[{group} \u00a0\u2009\u202f'’])\d{{3}}(?:(?P=group)\d{{3}}){{0,32}}"
+    return re.compile(rf"[+\-−]?(?:(?:{thousands}|\d{{1,99}})(?:[{decimal}]\d*)?|[{decimal}]\d+)(?:{EXPONENT})?")
 
 
 PATTERNS = {".": _number_pattern(".", ","), ",": _number_pattern(",", ".")}
@@ -96,6 +96,10 @@ class Cells(NamedTuple):
         The days since 1970 (n,), NaN if missing, of a column that holds dates already; in UTC if they have time zones.
     is_category
         Whether the user has declared the values to be categories, whatever they look like.
+    zoned
+        Whether dates have time zones; None: some have.
+    reals
+        The texts that real numbers among other texts have become, whose points are decimal marks.
     """
 
     table: str
@@ -105,7 +109,8 @@ class Cells(NamedTuple):
     numbers: Any = None
     days: Any = None
     is_category: bool = False
-    zoned: bool | None = False  # whether dates have time zones; None: some have
+    zoned: bool | None = False
+    reals: frozenset[str] = frozenset()
 
     @property
     def n_rows(self) -> int:
@@ -116,6 +121,13 @@ class Cells(NamedTuple):
     def is_text(self) -> bool:
         """Whether the cells are texts."""
         return self.numbers is None and self.days is None
+
+    def split(self, text: str) -> tuple[str, str]:
+        """Split one of the values as `split_text` does; a real number is written without a decimal mark."""
+        if text not in self.reals:
+            return split_text(text)
+        sign, digits, exponent = Decimal(text).as_tuple()
+        return f"{'-' * sign}{''.join(map(str, digits))}e{exponent}", ""
 
     def quote(self, value: Any) -> str:
         """Format a value and where it is first."""
@@ -213,15 +225,13 @@ def open_column(series: Any, table: str, column: str, as_text: bool = False) -> 
     """
     import pandas
 
-    if series.dtype.kind == "m":
-        series = series / pandas.Timedelta(days=1)
     if not as_text and series.dtype.kind != "c" and pandas.api.types.is_numeric_dtype(series.dtype):
         return Cells(table, column, numbers=series.to_numpy(np.float64, na_value=np.nan))
     try:
         codes, values = pandas.factorize(series)
     except TypeError:  # of lists
         codes, values = pandas.factorize(series.map(str, na_action="ignore"))
-    return _read_values(Cells(table, column, codes), [*values], as_text)
+    return _read_values(Cells(table, column, codes), [*map(_simplify, values)], as_text)
 
 
 def open_values(values: Sequence[Any], table: str, column: str, as_text: bool = False) -> Cells:
@@ -261,16 +271,16 @@ def _read_values(cells: Cells, values: Sequence[Any], as_text: bool) -> Cells:
     if all(isinstance(value, date) for value in values):
         zoned = _have_zones(getattr(value, "tzinfo", None) is not None for value in values)
         return cells._replace(values=values, days=cells.spread(_to_days(values)), zoned=zoned)
-    are_real = [isinstance(value, (Real, Decimal)) and not isinstance(value, np.timedelta64) for value in values]
+    are_real = [isinstance(value, (Real, Decimal)) for value in values]
     if all(are_real):
         return cells._replace(codes=None, numbers=cells.spread([float(value) for value in values]))
     texts = [label(value) for value in values]
     if {text.lower() for text in texts} <= TRUTH.keys():
         return cells._replace(codes=None, numbers=cells.spread([TRUTH[text.lower()] for text in texts]))
-    if any(are_real) and any("," in text for text in texts):
-        # A point of a real number among texts does not separate thousands: 3.428 is written as 3.4280
-        texts = [re.sub(r"\.\d+", r"\g<0>0", text) if is_real else text for text, is_real in zip(texts, are_real)]
-    return _merge(cells, texts)
+    written = {text for text, is_real in zip(texts, are_real) if not is_real}
+    texts = [f"{text} " if is_real and text in written else text for text, is_real in zip(texts, are_real)]
+    reals = frozenset(text for text, is_real in zip(texts, are_real) if is_real and "." in text)
+    return _merge(cells._replace(reals=reals), texts)
 
 
 def _merge(cells: Cells, texts: Sequence[str]) -> Cells:
@@ -291,7 +301,9 @@ def to_texts(cells: Cells) -> Cells:
     if cells.numbers is not None:
         numbers, codes = np.unique(cells.numbers, return_inverse=True)
         n = np.count_nonzero(~np.isnan(numbers))
-        return cells._replace(codes=np.where(codes < n, codes, -1), values=[*map(label, numbers[:n])], numbers=None)
+        codes, values = np.where(codes < n, codes, -1), [*map(label, numbers[:n])]
+        reals = frozenset(value for value in values if "." in value)
+        return cells._replace(codes=codes, values=values, numbers=None, reals=reals)
     return cells if cells.is_text else cells._replace(values=[*map(label, cells.values)], days=None)
 
 
@@ -349,7 +361,7 @@ def find_writing(cells: Cells) -> Writing | None:
     """
     if cells.is_category or not cells.is_text:
         return None
-    pieces = [(text, *split_text(text), n) for text, n in zip(cells.values, count_rows(cells).tolist())]
+    pieces = [(text, *cells.split(text), n) for text, n in zip(cells.values, count_rows(cells).tolist())]
     rows = Counter[str]()
     for _, number, beside, n in pieces:
         rows[beside] += n if number else 0
@@ -406,7 +418,7 @@ def find_marks(columns: Iterable[Cells], decimal: str = "") -> Marks:
     shown = find_decimal(cells for cells, _ in written) or decimal
     other = OTHER[shown or "."]
     for cells, writing in written:
-        text = next((text for text in cells.values if other in text), "")
+        text = next((text for text in cells.values if other in cells.split(text)[0]), "")
         if text and shown not in writing.decimals:
             value = _parse_number(split_text(text)[0], ".")
             problem = f"and other columns have decimal {STYLES[shown]}" if shown else f"which is taken as {value:g}"
@@ -488,7 +500,7 @@ def read_numbers(cells: Cells, marks: Marks, unit: str = "", beside: Sequence[st
         return Numbers(cells.numbers, Cells(cells.table, cells.column, np.full(cells.n_rows, -1)), unit, marks)
     cells, decimal = to_texts(cells), marks.decimal or "."
     values, others = [], []
-    for number, text in map(split_text, cells.values):
+    for number, text in map(cells.split, cells.values):
         other = "" if text == unit else text or (number and "no unit")
         if number and not PATTERNS[decimal].fullmatch(number):
             other = f"{other} decimal {OTHER[decimal]}".strip()
@@ -502,20 +514,29 @@ def require_numbers(cells: Cells, marks: Marks, unit: str = "", remedy: str = ""
     """Read cells that must be finite numbers, each by itself; the message for something else ends with `remedy`."""
     if cells.numbers is not None and not unit and not np.isinf(cells.numbers).any():
         return cells.numbers
-    cells, decimal = to_texts(cells), marks.decimal or "."
-    other = OTHER[decimal]
+    cells = to_texts(cells)
     for value in cells.values:
-        number, beside = split_text(value)
-        if value in BLANKS:
-            continue
-        if not number or beside != unit:
+        number, beside = cells.split(value)
+        if value not in BLANKS and (not number or beside != unit):
             with_unit = f" with {unit!r}" if unit else ""
             raise cells.error(value, f"which is not a number{with_unit}{remedy and '; '}{remedy}")
-        fitting = _find_fitting(number)
-        if decimal not in fitting or (other in number and other in fitting and not marks.grouped):
-            style = f"write all with decimal {STYLES[decimal]}, and without thousands separators"
-            raise cells.error(value, f"unlike other numbers, here or in training; {style}")
+    check_marks(cells, marks, unit)
     return read_numbers(cells, marks, unit).values
+
+
+def check_marks(cells: Cells, marks: Marks, unit: str) -> None:
+    """Refuse texts that are numbers with this unit, but with other marks than these."""
+    decimal = marks.decimal or "."
+    for text in cells.values if cells.is_text else ():
+        number, beside = cells.split(text)
+        fitting, other = _find_fitting(number), OTHER[decimal]
+        if (
+            fitting
+            and beside == unit
+            and (decimal not in fitting or (other in number and other in fitting and not marks.grouped))
+        ):
+            style = f"write all with decimal {STYLES[decimal]}, and without thousands separators"
+            raise cells.error(text, f"unlike other numbers, here or in training; {style}")
 
 
 def _parse_number(text: str, decimal: str) -> float:
@@ -575,11 +596,14 @@ def read_dates(cells: Cells, date_format: str = "") -> Dates:
 def require_dates(cells: Cells, date_format: str) -> Dates:
     """Read cells that must be dates; texts in this format, or else all in another that can only be read in one way.
 
-    If some are in this format, all must be: what a text means does not depend on the others.
+    If some are in this format, all must be: what a text means does not depend on the others. Nor may days and months
+    change places, as only those after the 12th would show it.
     """
     dates = read_dates(cells, date_format)
-    if np.isnan(dates.values).all() and len(formats := find_formats(to_texts(cells))) == 1:
-        dates = read_dates(cells, formats[0])
+    if np.isnan(dates.values).all():
+        formats = find_formats(to_texts(cells))
+        if len(formats) == 1 and _outline(example_of(formats[0])) != _outline(example_of(date_format)):
+            dates = read_dates(cells, formats[0])
     for text in dates.others.values:
         raise dates.others.error(text, f"which is not a date as in {example_of(dates.format)}")
     return dates

@@ -29,6 +29,7 @@ from xpnet.tables._cells import (
     Dates,
     Marks,
     Numbers,
+    check_marks,
     count_rows,
     example_of,
     find_decimal,
@@ -298,6 +299,8 @@ class NumberColumn(_MeasuredColumn):
         """Return the numbers (n,) that inputs are made of, NaN where they are missing."""
         marks = Marks(self.decimal, self.grouped) if self.decimal else marks
         if self.others is not None:
+            if not self.decimal:
+                check_marks(cells, marks, self.unit)
             return read_numbers(cells, marks, self.unit, self.others).values
         return require_numbers(number_truth(cells), marks, self.unit, "it held those in training")
 
@@ -774,14 +777,17 @@ class Encoding:
         n = cells[self.names[0]].n_rows
         x = np.empty((n, self.places[-1][0].stop), choose_input_dtype(self.used))
         unseen = np.zeros((n, len(self.names)), bool)
-        numbers = []
+        numbers, read = [], dict[str, Cells]()
         for column, (inputs, k) in zip(self.used, self.places):
+            own = cells[column.name]
             if isinstance(column, _MeasuredColumn):
-                values = column.read(cells[column.name], marks)
+                values = column.read(own, marks)
+                read[column.name] = own._replace(numbers=values)
                 numbers.append(values)
                 new = np.isnan(values) if not column.missing else False
             else:
-                x[:, inputs], new = column.encode(cells[column.name], marks)
+                own = read.get(column.name, own) if isinstance(column, StatisticsColumn) else own
+                x[:, inputs], new = column.encode(own, marks)
             unseen[:, k] |= new
         if numbers:
             self.terms.fill(x, np.stack(numbers, axis=1))
