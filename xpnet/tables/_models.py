@@ -4,7 +4,7 @@ import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 from joblib import effective_n_jobs
@@ -26,6 +26,7 @@ from xpnet._checks import (
 from xpnet._names import explain_arguments
 from xpnet.backends import backend_of
 from xpnet.core.arrays import Array
+from xpnet.core.model import Model
 from xpnet.data import check_some_weight, parse_rows
 from xpnet.errors import ArgumentError
 from xpnet.estimators.base import BaseModel
@@ -48,13 +49,14 @@ from xpnet.estimators.targets import (
     learn_labels,
 )
 from xpnet.inference import LEAST_ROWS
+from xpnet.inference.metrics import Metric
 from xpnet.network.ensemble import Ensemble, parse_seeds
 from xpnet.tables._cells import label
 from xpnet.tables._encoder import TableEncoder, check_table, encode_table, fit_to_targets, get_columns, to_frame
 from xpnet.tables._explain import choose_values, compute_partial_dependence, measure_importances
 from xpnet.tables._outliers import judge_classes, judge_numbers, label_rows, warn_of_wrong_targets
 from xpnet.tables._statistics import make_goal
-from xpnet.tables.columns import BINS, Encoded, find_inputs, group_parts, name_inputs
+from xpnet.tables.columns import BINS, Encoded, count_inputs, find_inputs, group_parts, name_inputs
 from xpnet.tables.encoding import find_importances
 from xpnet.tables.folds import divide_rows, make_folds, number_groups, predict_out_of_fold
 from xpnet.tables.phases import LARGE, MoveBar, show_phase
@@ -96,6 +98,63 @@ class TableParameters:
     training: Mapping[str, Any] | None = None
 
 
+class Lesson(NamedTuple):
+    """What is to be learned from a table.
+
+    Parameters
+    ----------
+    table
+        Its rows that have a weight, as `check_table` returns them.
+    y
+        The targets of all rows, as the user gave them.
+    rows
+        The numbers of those rows.
+    problem
+        The labels of classes, or that targets are numbers.
+    targets
+        The targets of the rows, with numbers in place of classes.
+    weight
+        The weight of each row, with that of its class; None if all are equal.
+    class_weight
+        The weight of each class, if the user gave some.
+    recipe
+        How many members there are, and how they are trained.
+    place
+        The seed and the backend of the members.
+    folds
+        The rows that each member leaves out.
+    part
+        The part of each row, from `divide_rows`.
+    """
+
+    table: Any
+    y: Any
+    rows: np.ndarray
+    problem: Any
+    targets: np.ndarray
+    weight: np.ndarray | None
+    class_weight: np.ndarray | None
+    recipe: Recipe
+    place: dict[str, Any]
+    folds: list[np.ndarray]
+    part: np.ndarray
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels of classes as texts; none of numbers."""
+        return [] if self.problem.numeric else [label(value) for value in self.problem.classes]
+
+    def describe(self) -> dict[str, Any]:
+        """Describe the table in the notes of a network."""
+        name = self.y.column if isinstance(self.y, Targets) else getattr(self.y, "name", None)
+        return {
+            "target": name if isinstance(name, str) else "y",
+            "labels": self.labels,
+            "unit": self.y.unit if isinstance(self.y, Targets) else "",
+            **(self.table.marks._asdict() if isinstance(self.table, Features) else {}),
+        }
+
+
 class BaseTableModel(TableParameters, BaseModel):
     """Base class of `TableClassifier` and `TableRegressor`."""
 
@@ -109,7 +168,7 @@ class BaseTableModel(TableParameters, BaseModel):
     classes_: np.ndarray
     oof_proba_: np.ndarray
     oof_prediction_: np.ndarray
-    _labels: Any  # a `Classification`; None for numbers
+    _problem: Any  # a `Classification` or a `Regression`
     _class_weight: np.ndarray | None
 
     def fit(
@@ -161,96 +220,22 @@ class BaseTableModel(TableParameters, BaseModel):
         """
         if y is None:  # in the words of scikit-learn
             raise ArgumentError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
-        backend = choose_backend(self, backend_of(X))
         threads = "auto" if self.n_jobs is None else effective_n_jobs(self.n_jobs)
         stand_in = copy.copy(self)  # scikit-learn's checks set `n_features_in_` and `feature_names_in_` on it
-        table = check_table(stand_in, X, reset=True)
-        targets = y if isinstance(y, Targets) else validate_targets(y, numeric=self._numeric)
-        n = len(table)
-        check_lengths("X", n, "y", len(targets))
-        weight, rows = check_sample_weight(sample_weight, n), np.arange(n)
-        if weight is not None and not weight.all():
-            check_some_weight(float(weight.max()), "X")
-            rows = np.flatnonzero(weight)
-            table = table.iloc[rows] if hasattr(table, "iloc") else table[rows]
-            targets, weight = targets[rows], weight[rows]
-        recipe = self._parse_recipe(len(rows))
-        if checkpoint is not None and "seed" not in recipe.network:
-            require_seed(checkpoint, self.random_state)
-        seed = recipe.network.get("seed", draw_seeds(self.random_state, 1)[0])
-        parse_seeds(seed, recipe.members)  # or folds would refuse it in words of NumPy
-        groups = number_groups("X", n, groups, rows)
-        problem = self._learn(targets)
-        labels = problem if isinstance(problem, Classification) else None
-        if isinstance(targets, Targets):
-            targets = targets.y if labels is None else labels.classes[targets.y]
-        row_weight, targets = problem.weigh_classes(targets, partial=False), problem.encode(targets)
-        class_weight = None
-        if row_weight is not None:
-            weight = row_weight if weight is None else weight * row_weight
-            class_weight = np.ones(problem.n_outputs)
-            class_weight[targets] = row_weight
-        if weight is not None and np.ptp(weight) == 0:
-            weight = None
-        if folds is None:
-            own, rng = None if labels is None else targets, np.random.default_rng(seed)
-            folds = make_folds(len(targets), recipe.members, rng, classes=own, groups=groups)
-        else:
-            folds = find_folds(folds, recipe.members, rows, n)
-        names = [] if labels is None else [label(value) for value in labels.classes]
-        part = divide_rows(len(targets), folds, np.random.default_rng(seed), groups)
-        is_long = len(targets) * stand_in.n_features_in_ >= LARGE
-        with show_phase("Encoding columns", self.progress, is_long):
-            encoder = TableEncoder(self.categories, bins=self.bins)
-            x = fit_to_targets(encoder, table, make_goal(targets, names, weight, part))
-            columns = get_columns(encoder)
-        if self.progress:
-            print(printable(f"Columns: {describe_columns(columns)}"), flush=True)
-        examples = Examples(x, targets, None if labels is None else len(names), weight)
-        place: dict[str, Any] = {"seed": seed, "backend": backend}
-        ensemble = make_members(examples, recipe, **place)
-        if labels is None:
-            ensemble[0].value.model.cost.require_point("the scores")
-        metrics = parse_metrics("metrics", recipe.training.get("metrics", ()), ensemble[0].value.model)
-        sizes = {name: n_in for name, parts in group_parts(columns).items() if (n_in := len(name_inputs(parts)))}
-        if self.bins and "standardize" not in recipe.network:
-            with show_phase("Measuring columns", self.progress, is_long) as bar:
-                watch = [MoveBar(bar)]
-                scaling = choose_scaling(examples, recipe, folds, [*sizes.values()], threads, watch, **place)
-            give_scaling(ensemble, scaling)
-        name = y.column if isinstance(y, Targets) else getattr(y, "name", None)
-        notes = {
-            "target": name if isinstance(name, str) else "y",
-            "labels": names,
-            "unit": y.unit if isinstance(y, Targets) else "",
-            **(table.marks._asdict() if isinstance(table, Features) else {}),
-            "columns": encoder.columns_,
-        }
-        ensemble.feature_names = name_inputs(columns)
-        for network in ensemble:  # so that the commands read a table for them from their file
-            network.notes = notes
+        lesson = stand_in._read(X, y, sample_weight, groups, folds, checkpoint)
+        encoder, examples = stand_in._encode_examples(lesson)
+        ensemble = stand_in._make_members(lesson, encoder, examples, threads)
         options = {"checkpoint": checkpoint, "every": every, "resume": resume, "threads": threads}
-        train_members(ensemble, examples, recipe, folds, progress=self.progress, **options)
-        stand_in.encoder_, stand_in.ensemble_, stand_in._scores = encoder, ensemble, None
-        with show_phase("Calibrating", self.progress, is_long):
-            calibrate_members(ensemble, examples, folds)
-            if len(x) >= LEAST_ROWS:
-                ensemble.fit_novelty(x)
-            predicted = predict_out_of_fold(ensemble, x, folds)
-            if leaves_out_rows(folds):
-                stand_in._scores = score_predictions(ensemble, targets, predicted, metrics, class_weight)
-                importances = measure_importances(ensemble, examples, folds, sizes)
-                for network in ensemble:
-                    network.notes = {**notes, "importances": importances}
-        if labels is None and ensemble.histories[0]:
-            warn_of_wrong_targets(y, rows, targets, predicted)
-        out_of_fold = np.full((n, predicted.shape[1]), np.nan, predicted.dtype)
-        out_of_fold[rows] = predicted
-        stand_in._labels, stand_in._class_weight = labels, class_weight
-        if labels is None:
+        train_members(ensemble, examples, lesson.recipe, lesson.folds, progress=self.progress, **options)
+        predicted, scores = stand_in._judge_members(ensemble, lesson, encoder, examples)
+        out_of_fold = np.full((len(y), predicted.shape[1]), np.nan, predicted.dtype)
+        out_of_fold[lesson.rows] = predicted
+        stand_in.encoder_, stand_in.ensemble_, stand_in._scores = encoder, ensemble, scores
+        stand_in._problem, stand_in._class_weight = lesson.problem, lesson.class_weight
+        if self._numeric:
             stand_in.oof_prediction_ = drop_single_output(out_of_fold)
         else:
-            stand_in.classes_, stand_in.oof_proba_ = labels.classes, out_of_fold
+            stand_in.classes_, stand_in.oof_proba_ = lesson.problem.classes, out_of_fold
         self.__dict__ = vars(stand_in)  # at once: an interrupt comes before it or after it
         return self
 
@@ -285,9 +270,8 @@ class BaseTableModel(TableParameters, BaseModel):
                 raise ArgumentError("no rows were left out in fit, which the scores out of fold need; give X and y")
             return self._scores
         y = self._encode_targets(y)
-        with show_phase("Scoring", self.progress, len(y) * self.n_features_in_ >= LARGE):
-            x = self._encode(X).x
-            metrics = parse_metrics("metrics", (self.training or {}).get("metrics", ()), self.ensemble_[0].value.model)
+        with self._show_phase("Scoring", len(y)):
+            x, metrics = self._encode(X).x, self._parse_metrics(self.ensemble_[0].value.model)
             check_lengths("X", len(x), "y", len(y))
             if self._class_weight is None:
                 return score(self.ensemble_, (x, y), metrics)
@@ -360,7 +344,7 @@ class BaseTableModel(TableParameters, BaseModel):
             If y has another length than in `fit`, or several columns; or if no rows were left out in `fit`.
         """
         check_is_fitted(self)
-        out_of_fold = self.oof_prediction_ if self._labels is None else self.oof_proba_
+        out_of_fold = self.oof_prediction_ if self._numeric else self.oof_proba_
         in_range("false_alarms", false_alarms, 0, math.inf, "1 is usual", includes_low=False)
         targets = self._encode_targets(y)
         check_lengths("X in fit", len(out_of_fold), "y", len(targets))
@@ -421,25 +405,110 @@ class BaseTableModel(TableParameters, BaseModel):
         encoded = self._encode(X)
         return move_to(encoded.novelty(self.ensemble_), backend_of(X))
 
+    # Stages of `fit`, each of which returns what the next ones need
+
+    def _read(self, X: Any, y: Any, sample_weight: Any, groups: Any, folds: Any, checkpoint: Any) -> Lesson:
+        """Read the rows that have a weight, and choose which of them each member leaves out."""
+        backend, table = choose_backend(self, backend_of(X)), check_table(self, X, reset=True)
+        values, n = self._read_targets(y), len(table)
+        check_lengths("X", n, "y", len(values))
+        weight, rows = check_sample_weight(sample_weight, n), np.arange(n)
+        if weight is not None and not weight.all():
+            check_some_weight(float(weight.max()), "X")
+            rows = np.flatnonzero(weight)
+            table = table.iloc[rows] if hasattr(table, "iloc") else table[rows]
+            values, weight = values[rows], weight[rows]
+        recipe = self._parse_recipe(len(rows))
+        if checkpoint is not None and "seed" not in recipe.network:
+            require_seed(checkpoint, self.random_state)
+        seed = recipe.network.get("seed", draw_seeds(self.random_state, 1)[0])
+        parse_seeds(seed, recipe.members)  # or folds would refuse it in words of NumPy
+        groups, problem = number_groups("X", n, groups, rows), self._learn(values, y)
+        targets, weight, class_weight = weigh_targets(problem, values, weight)
+        if folds is None:
+            own, rng = None if self._numeric else targets, np.random.default_rng(seed)
+            folds = make_folds(len(rows), recipe.members, rng, classes=own, groups=groups)
+        else:
+            folds = find_folds(folds, recipe.members, rows, n)
+        part = divide_rows(len(rows), folds, np.random.default_rng(seed), groups)
+        place = {"seed": seed, "backend": backend}
+        return Lesson(table, y, rows, problem, targets, weight, class_weight, recipe, place, folds, part)
+
+    def _encode_examples(self, lesson: Lesson) -> tuple[TableEncoder, Examples]:
+        """Fit an encoder, and encode the rows."""
+        with self._show_phase("Encoding columns", len(lesson.rows)):
+            encoder = TableEncoder(self.categories, bins=self.bins)
+            goal = make_goal(lesson.targets, lesson.labels, lesson.weight, lesson.part)
+            x = fit_to_targets(encoder, lesson.table, goal)
+        if self.progress:
+            print(printable(f"Columns: {describe_columns(get_columns(encoder))}"), flush=True)
+        return encoder, Examples(x, lesson.targets, len(lesson.labels) or None, lesson.weight)
+
+    def _make_members(self, lesson: Lesson, encoder: TableEncoder, examples: Examples, threads: Any) -> Ensemble:
+        """Make the members, which know the table, and scale their inputs by a short training."""
+        recipe, columns = lesson.recipe, get_columns(encoder)
+        ensemble = make_members(examples, recipe, **lesson.place)
+        model = ensemble[0].value.model
+        if self._numeric:
+            model.cost.require_point("the scores")
+        self._parse_metrics(model)
+        if self.bins and "standardize" not in recipe.network:
+            with self._show_phase("Measuring columns", len(lesson.rows)) as bar:
+                sizes, watch = [*count_inputs(columns).values()], [MoveBar(bar)]
+                scaling = choose_scaling(examples, recipe, lesson.folds, sizes, threads, watch, **lesson.place)
+            give_scaling(ensemble, scaling)
+        ensemble.feature_names = name_inputs(columns)
+        for network in ensemble:  # so that the commands read a table for them from their file
+            network.notes = {**lesson.describe(), "columns": encoder.columns_}
+        return ensemble
+
+    def _judge_members(
+        self, ensemble: Ensemble, lesson: Lesson, encoder: TableEncoder, examples: Examples
+    ) -> tuple[np.ndarray, str | None]:
+        """Calibrate trained members by the rows that they left out; return predictions of these, and their scores."""
+        x, folds, scores = examples.x, lesson.folds, None
+        with self._show_phase("Calibrating", len(x)):
+            calibrate_members(ensemble, examples, folds)
+            if len(x) >= LEAST_ROWS:
+                ensemble.fit_novelty(x)
+            predicted = predict_out_of_fold(ensemble, x, folds)
+            if leaves_out_rows(folds):
+                metrics = self._parse_metrics(ensemble[0].value.model)
+                scores = score_predictions(ensemble, lesson.targets, predicted, metrics, lesson.class_weight)
+                importances = measure_importances(ensemble, examples, folds, count_inputs(get_columns(encoder)))
+                for network in ensemble:
+                    network.notes = {**network.notes, "importances": importances}
+        if self._numeric and ensemble.histories[0]:
+            warn_of_wrong_targets(lesson.y, lesson.rows, lesson.targets, predicted)
+        return predicted, scores
+
+    def _show_phase(self, name: str, rows: int) -> Any:
+        """Name what is being done with so many rows of a table."""
+        return show_phase(name, self.progress, rows * self.n_features_in_ >= LARGE)
+
     # Checks
 
-    def _learn(self, y: Any) -> Classification | Regression:
-        """Learn which labels y holds, or check its numbers."""
+    def _learn(self, values: np.ndarray, y: Any) -> Classification | Regression:
+        """Learn which labels there are, or check numbers; y is what the user gave."""
         raise NotImplementedError
 
     def _judge(self, y: np.ndarray, out_of_fold: np.ndarray) -> dict[str, np.ndarray]:
         """Return the columns of `check` for targets (n,) and their predictions out of fold."""
         raise NotImplementedError
 
+    def _read_targets(self, y: Any) -> np.ndarray:
+        """Check the type of targets; those of a file are known."""
+        return y.values if isinstance(y, Targets) else validate_targets(y, numeric=self._numeric)
+
     def _encode_targets(self, y: Any) -> Any:
         """Check targets as in `fit`, and number classes."""
-        if isinstance(y, Targets):
-            return y.y
-        y = validate_targets(y, numeric=self._numeric)
-        if self._labels is None:
-            return y
-        self._labels.check(y)
-        return self._labels.encode(y)
+        y = self._read_targets(y)
+        self._problem.check(y)
+        return self._problem.encode(y)
+
+    def _parse_metrics(self, model: Model) -> list[Metric]:
+        """Check the metrics of the user."""
+        return parse_metrics("metrics", (self.training or {}).get("metrics") or (), model)
 
     def _parse_recipe(self, n: int) -> Recipe:
         """Check the parameters, and choose for n rows what is not given."""
@@ -608,7 +677,7 @@ class TableClassifier(ClassifierMixin, BaseTableModel):
                 weighted = p * value.backend.asarray(self._class_weight, value.dtype)
             one_hot = xp.eye(p.shape[1], dtype=p.dtype, device=p.device)
             p_best = xp.vecdot(p, xp.take(one_hot, xp.argmax(weighted, axis=1), axis=0))
-        labels = self._move_to(X, self._labels.decode(weighted, value))
+        labels = self._move_to(X, self._problem.decode(weighted, value))
         return (labels, self._move_to(X, p_best)) if return_proba else labels
 
     def predict_proba(self, X: Any) -> Array:
@@ -640,15 +709,15 @@ class TableClassifier(ClassifierMixin, BaseTableModel):
         """
         return self._score(accuracy_score, X, y, sample_weight)
 
-    def _learn(self, y: Any) -> Classification:
+    def _learn(self, values: np.ndarray, y: Any) -> Classification:
         if isinstance(y, Targets):
-            counts = np.bincount(y.y, minlength=len(y.labels))
-            if missing := [text for text, number in zip(y.labels, counts) if number == 0]:
+            known = {*values.tolist()}
+            if missing := [text for text in y.labels if text not in known]:
                 warn(f"{y.table} has no rows of {list_names(missing)} to train on: all of them are held out")
             return Classification(np.array(y.labels, object), MULTICLASS, class_weight=self.class_weight)
-        labels = learn_labels(y)
+        labels = learn_labels(values)
         if labels.task == MULTILABEL:
-            raise ArgumentError(f"y has shape {y.shape}, several labels for each row; give one class for each row")
+            raise ArgumentError(f"y has shape {values.shape}, several labels for each row; give one class for each row")
         if len(labels.classes) < 2:
             raise ArgumentError(f"y has one class, {labels.classes.tolist()[0]!r}; give rows of at least two classes")
         # An output for each class, also if there are two
@@ -748,10 +817,9 @@ class TableRegressor(RegressorMixin, BaseTableModel):
         """
         return self._score(r2_score, X, y, sample_weight)
 
-    def _learn(self, y: Any) -> Regression:
-        y = y.y if isinstance(y, Targets) else y
-        problem = Regression(1 if y.ndim == 1 else y.shape[1], "squared_error")
-        problem.check(y)
+    def _learn(self, values: np.ndarray, y: Any) -> Regression:
+        problem = Regression(1 if values.ndim == 1 else values.shape[1], "squared_error")
+        problem.check(values)
         return problem
 
     def _judge(self, y: np.ndarray, out_of_fold: np.ndarray) -> dict[str, np.ndarray]:
@@ -769,3 +837,14 @@ def find_folds(folds: Sequence[Any], members: int, rows: np.ndarray, n: int) -> 
     if 0 in (sizes := [*map(len, found)]):
         raise ArgumentError(f"folds[{sizes.index(0)}] leaves out no row that has a weight; give one that has")
     return found
+
+
+def weigh_targets(
+    problem: Classification | Regression, y: np.ndarray, weight: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+    """Number classes, and multiply the weights of rows by theirs; return both, and the weight of each class."""
+    targets, own, class_weight = problem.encode(y), problem.weigh_classes(y, partial=False), None
+    if own is not None:
+        weight, class_weight = own if weight is None else weight * own, np.ones(problem.n_outputs)
+        class_weight[targets] = own
+    return targets, None if weight is None or np.ptp(weight) == 0 else weight, class_weight

@@ -62,6 +62,7 @@ __all__ = [
     "add_statistics",
     "check_has_inputs",
     "choose_input_dtype",
+    "count_inputs",
     "find_inputs",
     "find_texts",
     "from_plain",
@@ -530,12 +531,17 @@ def find_inputs(columns: Iterable[Column], name: str) -> slice:
     >>> find_inputs([CategoryColumn("sex", ("f", "m"), True, False), NumberColumn("mass", 3.5, False)], "mass")
     slice(3, 4, None)
     """
-    groups, first = group_parts(column for column in columns if column.inputs), 0
-    for other, parts in groups.items():
+    sizes, first = count_inputs(columns), 0
+    for other, size in sizes.items():
         if other == name:
-            return slice(first, first + len(name_inputs(parts)))
-        first += len(name_inputs(parts))
-    raise ArgumentError(f"column {name!r} is none of those that become inputs; choose from {list_names([*groups])}")
+            return slice(first, first + size)
+        first += size
+    raise ArgumentError(f"column {name!r} is none of those that become inputs; choose from {list_names([*sizes])}")
+
+
+def count_inputs(columns: Iterable[Column]) -> dict[str, int]:
+    """Count the inputs of each column of a table that has some."""
+    return {name: n for name, parts in group_parts(columns).items() if (n := len(name_inputs(parts)))}
 
 
 def find_texts(columns: Iterable[Column]) -> list[str]:

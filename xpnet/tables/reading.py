@@ -119,6 +119,11 @@ class Targets:
         """Count the targets."""
         return len(self.y)
 
+    @property
+    def values(self) -> np.ndarray:
+        """The labels, or the numbers, themselves."""
+        return np.array(self.labels, object)[self.y] if self.labels else self.y
+
     def __getitem__(self, index: Any) -> Targets:
         """Return some of the targets."""
         return replace(self, rows=self.rows[index], y=self.y[index])
