@@ -1,5 +1,6 @@
 """TableClassifier and TableRegressor: from any table to predictions, in scikit-learn."""
 
+import dataclasses
 import pickle
 import re
 import sys
@@ -748,6 +749,9 @@ def test_the_columns_of_a_file(tmp_path):
     left_out = {"kind": "left out", "name": "home", "reason": "its groups are held out as a whole"}
     assert model.ensemble_[0].notes["columns"][-1] == left_out
     assert str(model.describe_scores(X[rows], y[rows])).startswith("accuracy: ")
+    rows = np.flatnonzero(y.y > 0)  # of another table, which lacks the first class
+    others = dataclasses.replace(y[rows], y=y.y[rows] - 1, labels=y.labels[1:])
+    assert model.describe_scores(X[rows], others) == model.describe_scores(X[rows], y[rows])
 
 
 def test_a_group_that_the_columns_of_a_file_tell_apart_is_not_wrong(tmp_path):
