@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from itertools import product
+from itertools import chain, product
 from math import inf
 from numbers import Real
 from typing import Any, NamedTuple
@@ -43,7 +43,7 @@ DIGITS = re.compile(r"[0-9]+")
 CODE = re.compile(r"0[0-9]+")
 CURRENCY = re.compile(r"[A-Z]{0,3}[$€£¥₹₽₩₺₫]|(USD|EUR|GBP|CHF|JPY|CNY|INR|Rs)\b")
 WHOLE_NUMBER = re.compile(r"-?[0-9]+(\.0)?")
-ISO_PATTERN = re.compile(r"\d{4}-\d\d(-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d+)?)?\s*(?P<zone>Z|[+-]\d\d:?\d\d)?)?)?")
+ISO_PATTERN = re.compile(r"\d{4}-\d\d(-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d+)?)?\s*(Z|[+-]\d\d:?\d\d)?)?)?")
 
 
 EXPONENT = r"[eE][+-]?[01]?\d?\d"  # so that numbers are finite
@@ -269,8 +269,7 @@ def _read_values(cells: Cells, values: Sequence[Any], as_text: bool) -> Cells:
     if as_text or not len(values):
         return _merge(cells, [label(value) for value in values])
     if all(isinstance(value, date) for value in values):
-        zoned = _have_zones(getattr(value, "tzinfo", None) is not None for value in values)
-        return cells._replace(values=values, days=cells.spread(_to_days(values)), zoned=zoned)
+        return cells._replace(values=values, days=cells.spread(_to_days(values)), zoned=_have_zones(values))
     are_real = [isinstance(value, (Real, Decimal)) for value in values]
     if all(are_real):
         return cells._replace(codes=None, numbers=cells.spread([float(value) for value in values]))
@@ -365,7 +364,7 @@ def find_writing(cells: Cells) -> Writing | None:
     rows = Counter[str]()
     for _, number, beside, n in pieces:
         rows[beside] += n if number else 0
-    unit = max(rows, key=lambda beside: rows[beside], default="")
+    unit = max(rows, key=rows.__getitem__, default="")
     usual = [(text, number, n) for text, number, beside, n in pieces if number and beside == unit]
     numbers, total = {number for _, number, _ in usual}, sum(n for _, *piece, n in pieces if any(piece))
     fitting = {mark: sum(n for _, number, n in usual if PATTERNS[mark].fullmatch(number)) for mark in PATTERNS}
@@ -389,7 +388,7 @@ def find_decimal(columns: Iterable[Cells]) -> str:
     """
     writings = filter(None, map(find_writing, columns))
     shown = Counter(writing.decimals[0] for writing in writings if len(writing.decimals) == 1)
-    return max(shown, key=lambda mark: shown[mark], default="")
+    return max(shown, key=shown.__getitem__, default="")
 
 
 def find_marks(columns: Iterable[Cells], decimal: str = "") -> Marks:
@@ -423,9 +422,9 @@ def find_marks(columns: Iterable[Cells], decimal: str = "") -> Marks:
             value = _parse_number(split_text(text)[0], ".")
             problem = f"and other columns have decimal {STYLES[shown]}" if shown else f"which is taken as {value:g}"
             warn(f"{cells.table} holds {cells.quote(text)}, {problem}; write all numbers alike, as in 1234.5")
-    fitting = [writing.numbers for _, writing in written if shown in ("", *writing.decimals)]
-    numbers = "".join(set[str]().union(*fitting))
-    return Marks(shown or ("." if {*".,"} & {*numbers} else ""), other in numbers)
+    fitting = (writing.numbers for _, writing in written if shown in ("", *writing.decimals))
+    signs = {*"".join(chain(*fitting))}
+    return Marks(shown or ("." if signs & {*".,"} else ""), other in signs)
 
 
 def are_numbers(cells: Cells) -> bool:
@@ -464,9 +463,8 @@ def read_cells(cells: Cells, marks: Marks) -> Numbers | Dates | Cells:
     if not cells.is_text:
         return read_dates(cells)
     if writing := find_writing(cells):
-        decimal = writing.decimals[0]
         if marks.decimal not in ("", *writing.decimals):
-            marks = Marks(decimal, any(OTHER[decimal] in number for number in writing.numbers))
+            marks = find_marks([cells])
         return read_numbers(cells, marks, writing.unit)
     first, second, *_ = [*find_formats(cells), "", ""]
     return read_dates(cells, first)._replace(or_format=second) if first else cells
@@ -586,11 +584,9 @@ def read_dates(cells: Cells, date_format: str = "") -> Dates:
         return Dates(cells.days, none, zoned=cells.zoned)
     cells = to_texts(cells)
     texts = ["" if text in BLANKS else text for text in cells.values]
-    parsed = _parse_dates(texts, date_format or ISO)
-    others = _merge(cells, [text if missing else "" for text, missing in zip(texts, np.isnan(parsed))])
-    matches = [ISO_PATTERN.fullmatch(text) for text, missing in zip(texts, np.isnan(parsed)) if not missing]
-    zoned = _have_zones(match is not None and bool(match["zone"]) for match in matches)
-    return Dates(cells.spread(parsed), others, date_format, zoned)
+    dates = [_parse_date(text, date_format or ISO) for text in texts]
+    others = _merge(cells, ["" if parsed else text for text, parsed in zip(texts, dates)])
+    return Dates(cells.spread(_to_days(dates)), others, date_format, _have_zones(filter(None, dates)))
 
 
 def require_dates(cells: Cells, date_format: str) -> Dates:
@@ -609,9 +605,9 @@ def require_dates(cells: Cells, date_format: str) -> Dates:
     return dates
 
 
-def _have_zones(have_zones: Iterable[bool]) -> bool | None:
+def _have_zones(dates: Iterable[Any]) -> bool | None:
     """Tell whether dates have time zones; None if some have."""
-    kinds = {*have_zones}
+    kinds = {getattr(each, "tzinfo", None) is not None for each in dates}
     return None if len(kinds) == 2 else True in kinds
 
 
@@ -631,9 +627,8 @@ def _parse_date(text: str, date_format: str) -> datetime | None:
     return None
 
 
-def _to_days(dates: Iterable[Any]) -> np.ndarray:
+def _to_days(dates: Sequence[Any]) -> np.ndarray:
     """Convert dates to days since 1970, in UTC; None becomes NaN."""
-    dates = [*dates]
     local = [each.replace(tzinfo=None) if isinstance(each, datetime) else each for each in dates]
     offsets = [(isinstance(each, datetime) and each.utcoffset()) or timedelta() for each in dates]
     microseconds = np.array(local, "datetime64[us]") - np.array(offsets, "timedelta64[us]")

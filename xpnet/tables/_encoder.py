@@ -23,7 +23,6 @@ from xpnet.tables.columns import (
     Encoded,
     Encoding,
     add_statistics,
-    check_has_inputs,
     find_inputs,
     from_plain,
     learn_columns,
@@ -33,6 +32,8 @@ from xpnet.tables.columns import (
     to_plain,
 )
 from xpnet.tables.reading import Features
+
+CHECKS: dict[str, Any] = {"dtype": None, "ensure_all_finite": "allow-nan"}  # by scikit-learn, of arrays
 
 
 class TableEncoder(TransformerMixin, BaseEstimator):
@@ -241,7 +242,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         statistics: dict[str, np.ndarray] = {}
         if goal is not None:
             columns, statistics = add_statistics(columns, features.cells, features.rows, goal)
-        check_has_inputs(features.table, columns)
+        if not name_inputs(columns):
+            reasons = "; ".join(f"{column.name!r}: {column.describe()}" for column in columns[:12])
+            raise ArgumentError(f"{features.table} has no column to predict from ({reasons})")
         self.__dict__ = {**vars(stand_in), "_encoding": Encoding((*columns, *features.left_out))}
         return features, statistics
 
@@ -357,29 +360,26 @@ def check_table(estimator: Any, X: Any, *, reset: bool) -> Any:
         return _check_rows(X, reset)
     refuse_masks_and_units(X, "X")
     X = to_host(X)
-    if not isinstance(X, pandas.DataFrame):
-        if hasattr(X, "to_pandas"):
-            X = X.to_pandas()
-        if isinstance(X, pandas.Series):
-            raise ArgumentError(
-                f"X is a Series of {len(X)} values, and must be a table; give X.to_frame() for one column, and "
-                "X.to_frame().T for one row"
-            )
-        if hasattr(X, "__arrow_c_stream__") and not isinstance(X, pandas.DataFrame):
-            import pyarrow
+    if hasattr(X, "to_pandas"):
+        X = X.to_pandas()
+    if isinstance(X, pandas.Series):
+        raise ArgumentError(
+            f"X is a Series of {len(X)} values, and must be a table; give X.to_frame() for one column, and "
+            "X.to_frame().T for one row"
+        )
+    if hasattr(X, "__arrow_c_stream__") and not isinstance(X, pandas.DataFrame):
+        import pyarrow
 
-            X = pyarrow.table(X).to_pandas()
-    names = None if reset else getattr(estimator, "feature_names_in_", None)
-    if is_frame := isinstance(X, pandas.DataFrame):
+        X = pyarrow.table(X).to_pandas()
+    names, how = None if reset else getattr(estimator, "feature_names_in_", None), CHECKS
+    if isinstance(X, pandas.DataFrame):
+        how = {"skip_check_array": True}
         if not X.columns.is_unique:
             X = X.set_axis(_name_columns(X), axis=1)
         if names is not None and all(isinstance(name, str) for name in X.columns):
             return _check_rows(X, reset)  # its columns are found by their names
     if reset or hasattr(estimator, "n_features_in_"):
-        how: dict[str, Any] = {"dtype": None, "ensure_all_finite": "allow-nan"}
-        options: dict[str, Any] = {"skip_check_array": True} if is_frame else how
-        validated: Any = validate_data(estimator, X=X, reset=reset, **options)  # type: ignore[arg-type]
-        X = X if is_frame else validated
+        X = validate_data(estimator, X=X, reset=reset, **how)  # type: ignore[arg-type]
     if names is not None:  # of which scikit-learn has warned
         X = pandas.DataFrame(X).set_axis(names, axis=1)
     return _check_rows(X, reset)

@@ -21,17 +21,9 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from xpnet.tables._cells import WHOLE_NUMBER, Cells, rewrite, to_texts
+from xpnet.tables._cells import WHOLE_NUMBER, Cells, count_rows, rewrite, to_texts
 
-PENALTIES = (
-    300.0,
-    100.0,
-    30.0,
-    10.0,
-    3.0,
-    1.0,
-    0.3,
-)  # in rows; the first one after which effects predict worse is last
+PENALTIES = 300.0, 100.0, 30.0, 10.0, 3.0, 1.0, 0.3  # in rows; the first one after which effects predict worse is last
 STEPS = 8  # of conjugate gradients; the first one is exact if no row has two tokens
 MOST_TOKENS = 20_000
 MOST_CLASSES = 10  # the most frequent ones, on which effects are inputs
@@ -167,10 +159,9 @@ class StatisticsColumn:
     def encode(self, cells: Cells, marks: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return the inputs (n, n_inputs); no value is of a kind that training did not have."""
         cells = to_texts(cells)
-        codes, values = cells.codes, cells.values
-        split = (split_text(value) if self.words else [value] for value in values)
+        split = (split_text(value) if self.words else [value] for value in cells.values)
         tokens = Tokens.pair(split, self.places, len(self.tokens))
-        return tokens.add_up(self.table)[codes], np.zeros(len(codes), bool)
+        return tokens.add_up(self.table)[cells.codes], np.zeros(cells.n_rows, bool)
 
     @cached_property
     def places(self) -> dict[str, int]:
@@ -284,8 +275,7 @@ def learn_statistics(
         The column, and its inputs for the rows, (n, n_inputs), by the statistics of other parts; or None.
     """
     cells = to_texts(cells)
-    codes, values = cells.codes, cells.values
-    codes, usual = codes[rows], {*usual}
+    codes, values, usual = cells.codes[rows], cells.values, {*usual}
     learns = np.array([*(value not in usual for value in values), False])[codes]
     if np.count_nonzero(learns) < LEAST_ROWS:
         return None
@@ -307,11 +297,10 @@ def learn_statistics(
 def name_groups(cells: Cells, rows: np.ndarray) -> bool:
     """Tell whether numbers may name groups or years: whole ones, of many values that occur several times."""
     cells = to_texts(cells)
-    codes, values = cells.codes, cells.values
-    counts = np.bincount(codes[rows] + 1, minlength=len(values) + 1)[1:]
+    counts = count_rows(cells, rows)
     known = np.flatnonzero(counts)
     is_often = FEW_VALUES < len(known) <= counts.sum() / REPEATS
-    return bool(is_often) and all(WHOLE_NUMBER.fullmatch(values[k]) for k in known.tolist())
+    return bool(is_often) and all(WHOLE_NUMBER.fullmatch(cells.values[k]) for k in known.tolist())
 
 
 def _name_bins(values: Sequence[str], weights: np.ndarray) -> list[str]:

@@ -60,7 +60,6 @@ __all__ = [
     "NumberColumn",
     "StatisticsColumn",
     "add_statistics",
-    "check_has_inputs",
     "choose_input_dtype",
     "count_inputs",
     "find_inputs",
@@ -683,20 +682,11 @@ def _learn_statistics(
     part, *others = parts
     if are_numbers := isinstance(part, NumberColumn):
         may_have = name_groups(cells, rows)
-    elif isinstance(part, CategoryColumn):
-        may_have = part.rare
     else:
-        may_have = isinstance(part, DroppedColumn) and cells.is_text and has_name(part.name)
+        may_have = part.rare if isinstance(part, CategoryColumn) else not part.inputs and cells.is_text
     if others or not may_have:
         return None
     return learn_statistics(cells, rows, goal, getattr(part, "values", ()), are_numbers)
-
-
-def check_has_inputs(table: str, columns: Sequence[Column]) -> None:
-    """Refuse a table without a column that tells rows apart."""
-    if not name_inputs(columns):
-        reasons = "; ".join(f"{column.name!r}: {column.describe()}" for column in columns[:12])
-        raise ArgumentError(f"{table} has no column to predict from ({reasons})")
 
 
 @dataclass(frozen=True)
