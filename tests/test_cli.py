@@ -319,15 +319,25 @@ def test_a_new_table_is_read_with_the_decimal_mark_of_training(capsys, folder):
 @needs_tables
 @pytest.mark.filterwarnings("always")  # a command prints them
 def test_whole_groups_are_held_out(capsys, folder):
-    write_pets().assign(house=lambda table: table["id"] // 9).to_csv("pets.csv", index=False)
+    table = write_pets().assign(house=lambda table: table["id"] // 9)
+    table.insert(0, "country", "NL")
+    table.to_csv("pets.csv", index=False)
     words = ["train", "pets.csv", "--target", "weight", "--test-group", "house", "--members", 2, "--epochs", 1]
     out = run(capsys, *words, "--save", "net")
     assert out[0].endswith("; 18 of them for testing")
-    assert out[1] == "Columns: number (2), date (1), category (1), left out (1)"
-    assert not any("house" in name for name in Ensemble.load("net").feature_names)
+    assert out[1] == "Columns: left out (2), number (2), date (1), category (1)"
+    net = Ensemble.load("net")
+    assert not any("house" in name for name in net.feature_names)
+    net[0].notes = {**net[0].notes, "importances": {name: [0, 0] for name in net[0].notes["importances"]}}
+    net.save("net")
+    lines = run(capsys, "info", "net")
+    first = lines.index("  'country'  left out: always 'NL'")
+    assert lines[first + 1] == "  'house'  left out: its groups are held out as a whole"
+    assert sum("  0.000 ± 0.000  " in line for line in lines[:first]) == 4, "columns that are left out come last"
     Path("t.csv").write_text("g,a,y\n" + "".join(f"{'pq'[k % 2]},{k},{k / 7}\n" for k in range(8)) + ",8,9\n")
     words[1:5] = ["t.csv", "--target", "y", "--test-group"]
-    assert "groups has shape (9,), or lacks values" in refused(capsys, *words[:5], "g")
+    error = refused(capsys, *words[:5], "g")
+    assert "t.csv has no value in row 9 of column 'g' (rows count from 1, without the header), whose groups" in error
     write_pets().sort_values("kind").to_csv("t.csv", index=False)
     words = ["train", "t.csv", "--target", "kind", "--test-last", "--test-split", 0.7, "--hidden", 4, "--epochs", 1]
     _, _, err = run_command(capsys, *words)

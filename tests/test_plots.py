@@ -10,11 +10,14 @@ import math
 import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.text import Text
@@ -414,6 +417,16 @@ def test_tables_are_encoded_as_their_estimators_do(kind):
 
 
 @pytest.mark.needs("pandas")
+def test_labels_of_many_values_do_not_overlap():
+    names = np.array([f"{k:02} {'long ' * 9}" for k in range(30)])
+    model = SimpleNamespace(partial_dependence=lambda X, column, points: (names, np.arange(30.0), np.ones(30)))
+    figure = plots.partial_dependence(model, None, "name")
+    FigureCanvasAgg(figure).draw()
+    boxes = [label.get_window_extent() for label in figure.axes[0].get_xticklabels()]
+    assert not any(left.overlaps(right) for left, right in pairwise(boxes))
+    assert figure.axes[0].get_position().height > 0.4
+
+
 def test_the_partial_dependence_of_two_classes_is_that_of_the_second():
     X = np.random.default_rng(0).normal(size=(60, 2))
     model = TableClassifier(2, hidden_layer_sizes=4, max_epochs=2, random_state=0).fit(X, X[:, 0] > 0)

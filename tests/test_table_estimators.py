@@ -391,6 +391,8 @@ def test_values_of_a_partial_dependence():
     model = TableRegressor(**FEW).fit(X, HEIGHT)
     dates, *_ = model.partial_dependence(X, "born", points=4)
     assert [*dates] == [*pandas.to_datetime(["2024-01-01", "2024-01-21", "2024-02-09", "2024-02-29"])]
+    texts = X.assign(born=X["born"].dt.strftime("%d.%m.%Y"))
+    assert [*TableRegressor(**FEW).fit(texts, HEIGHT).partial_dependence(texts, "born", points=4)[0]] == [*dates]
     X["kind"] = ["eel"] * 30 + ["cat"] * 20 + ["dog", None] * 5
     assert [*model.partial_dependence(X, "kind", points=2)[0]] == ["cat", "eel"]
     assert [*model.partial_dependence(X, "kind")[0]] == ["cat", "dog", "eel"]

@@ -21,7 +21,7 @@ from xpnet.files import is_ensemble, read_file, write_file
 from xpnet.network.ensemble import Ensemble
 from xpnet.network.network import Network
 from xpnet.pages import choose_picture
-from xpnet.tables.columns import Encoded, find_texts, group_parts
+from xpnet.tables.columns import Encoded, find_texts, group_parts, name_inputs
 from xpnet.tables.encoding import find_columns, find_importances, find_labels
 from xpnet.tables.reading import Table, is_table, read_table
 from xpnet.tables.scores import score
@@ -206,7 +206,7 @@ def _describe(model: Network | Ensemble, networks: list[Network]) -> Iterator[st
     groups, importances = group_parts(columns), find_importances(net)
     if importances:
         yield "Columns, by importance (± standard deviation over the networks):"
-    for name in sorted(groups, key=lambda name: -importances.get(name, (0, 0))[0]):
+    for name in sorted(groups, key=lambda name: (not name_inputs(groups[name]), -importances.get(name, (0, 0))[0])):
         importance = "{:.3f} ± {:.3f}  ".format(*importances[name]) if name in importances else ""
         yield f"  {importance}{name!r}  {'; and '.join(part.describe() for part in groups[name])}"
     yield from dict.fromkeys(line for each in networks for line in each.provenance.describe())

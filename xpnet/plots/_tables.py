@@ -14,7 +14,8 @@ from xpnet.errors import ArgumentError
 from xpnet.plots._models import first_network, open_model
 from xpnet.plots._style import COLORS, DASHES, LIGHT, MARKERS, figure_of, make_axes
 
-MOST_LETTERS = 40  # in the name of a column
+MOST_LETTERS = 40  # in the name of a column; half as many in a value
+FEW_TEXTS = 8  # whose slanted labels do not overlap
 
 
 def importances(net: Any, n: int = 20, *, ax: Axes | None = None) -> Figure:
@@ -102,8 +103,8 @@ def partial_dependence(model: Any, X: Any, column: Any, *, points: int = 40, ax:
     values, *results = model.partial_dependence(X, column, points=points)
     means, stds = (np.atleast_2d(part.T) for part in results)
     names = [str(name) for name in getattr(model, "classes_", [f"target {k}" for k in range(len(means))])]
-    ax, first = make_axes(ax), 1 if len(means) == 2 and hasattr(model, "classes_") else 0
-    is_measured = values.dtype.kind in "iufM"
+    is_measured, first = values.dtype.kind in "iufM", 1 if len(means) == 2 and hasattr(model, "classes_") else 0
+    ax = make_axes(ax, (5.5 if is_measured else max(5.5, 0.25 * len(values)), 3.4))
     places = values if is_measured else np.arange(len(values))
     for k in range(first, len(means)):
         color, low, high = COLORS[k % len(COLORS)], means[k] - stds[k], means[k] + stds[k]
@@ -114,8 +115,11 @@ def partial_dependence(model: Any, X: Any, column: Any, *, points: int = 40, ax:
             ax.errorbar(
                 places, means[k], stds[k], fmt=MARKERS[k % len(MARKERS)], capsize=2, color=color, label=names[k]
             )
+    if values.dtype.kind == "M":
+        ax.tick_params(axis="x", labelrotation=30)
     if not is_measured:
-        ax.set_xticks(places, [truncate(value, MOST_LETTERS) for value in values], rotation=30, ha="right")
+        few = {"rotation": 30, "ha": "right"} if len(values) <= FEW_TEXTS else {"rotation": 90}
+        ax.set_xticks(places, [truncate(value, MOST_LETTERS // 2) for value in values], **few)
     what = f"probability of {names[first]}" if first else "probability" if hasattr(model, "classes_") else "prediction"
     ax.set(xlabel=str(column), ylabel=f"mean {what}")
     if len(means) - first > 1:

@@ -9,6 +9,8 @@ import numpy as np
 
 from xpnet.inference import predict
 from xpnet.network.ensemble import Ensemble
+from xpnet.tables._cells import Marks, find_decimal, open_column
+from xpnet.tables.columns import Column, DateColumn, NumberColumn
 from xpnet.tables.recipe import Examples, measure_rises
 
 FEWEST_ROWS = 500  # by which the importance of a column is measured in each member; smaller folds are repeated
@@ -42,6 +44,25 @@ def measure_importances(
     mean = np.maximum(np.mean(means, axis=0), 0)
     mean, std = (part / (mean.sum() or 1.0) for part in (mean, np.std(means, axis=0)))
     return dict(zip(columns, zip(mean.tolist(), std.tolist())))
+
+
+def read_texts(column: Any, part: Column) -> Any:
+    """Return a column of pandas as numbers or dates if its texts are nothing else, and otherwise as it is.
+
+    Examples
+    --------
+    >>> import pandas
+    >>> read_texts(pandas.Series(["1,50", "2"]), NumberColumn("mass", 1.0, False, decimal=",")).tolist()
+    [1.5, 2.0]
+    """
+    import pandas
+
+    cells = open_column(column, "X", part.name)
+    if not (cells.is_text and isinstance(part, NumberColumn | DateColumn) and part.others is None):
+        return column
+    values = part.read(cells, Marks(find_decimal([cells])))
+    is_date = isinstance(part, DateColumn)
+    return pandas.Series(pandas.to_datetime(values, unit="D").round("s") if is_date else values)
 
 
 def choose_values(column: Any, most: int) -> np.ndarray:

@@ -53,7 +53,7 @@ from xpnet.inference.metrics import Metric
 from xpnet.network.ensemble import Ensemble, parse_seeds
 from xpnet.tables._cells import label
 from xpnet.tables._encoder import TableEncoder, check_table, encode_table, fit_to_targets, get_columns, to_frame
-from xpnet.tables._explain import choose_values, compute_partial_dependence, measure_importances
+from xpnet.tables._explain import choose_values, compute_partial_dependence, measure_importances, read_texts
 from xpnet.tables._outliers import judge_classes, judge_numbers, label_rows, warn_of_wrong_targets
 from xpnet.tables._statistics import make_goal
 from xpnet.tables.columns import BINS, Encoded, count_inputs, find_inputs, group_parts, name_inputs
@@ -296,7 +296,7 @@ class BaseTableModel(TableParameters, BaseModel):
         Returns
         -------
         values : array of shape (n_values,)
-            Values of the column in X, in order.
+            Values of the column in X, in order; texts of numbers or dates as these.
         mean, std : ndarray of shape (n_values,), (n_values, n_outputs) or (n_values, n_classes)
             The mean of `predict`, or of `predict_proba`, and the standard deviation of the means of single members. Of
             several quantiles, they are those of the median.
@@ -309,13 +309,14 @@ class BaseTableModel(TableParameters, BaseModel):
         check_is_fitted(self)
         points, X = count("points", points, 2), check_table(self.encoder_, X, reset=False)
         frame, name = to_frame(X), f"x{column}" if isinstance(column, int) else column
-        inputs = find_inputs(get_columns(self.encoder_), name)
-        x = self._encode(X).x
-        rows = choose_values(frame[name], points)
+        columns = get_columns(self.encoder_)
+        inputs, x = find_inputs(columns, name), self._encode(X).x
+        values = read_texts(frame[name], group_parts(columns)[name][0])
+        rows = choose_values(values, points)
         if not len(rows):
             raise ArgumentError(f"X has no value in column {name!r}; give rows that have some")
         mean, std = compute_partial_dependence(self.ensemble_, x, inputs, rows)
-        return frame[name].iloc[rows].to_numpy(), drop_single_output(mean), drop_single_output(std)
+        return values.iloc[rows].to_numpy(), drop_single_output(mean), drop_single_output(std)
 
     def check(self, y: Any, *, false_alarms: float = 1.0) -> Any:
         """Find the rows of `fit` whose targets look wrong, by predictions out of fold.

@@ -32,6 +32,7 @@ from xpnet.tables._cells import (
     find_writing,
     label,
     open_column,
+    place,
     read_numbers,
     require_numbers,
 )
@@ -211,6 +212,11 @@ class Table(NamedTuple):
         if group is not None:
             left_out.append(DroppedColumn(group, "its groups are held out as a whole"))
             own = known[group].to_numpy()
+            if len(without := targets.rows[known[group].isna()]):
+                raise ArgumentError(
+                    f"{self.name} has no value in {place(without[0], group)}, whose groups are held out as a whole; "
+                    "give each row one"
+                )
         cells = {name: column for name, column in cells.items() if name not in copies}
         return Features(self.name, cells, marks, targets.rows, tuple(left_out)), targets, own
 
