@@ -158,7 +158,8 @@ def test_statistics_of_frequent_values_of_wrong_targets_and_of_groups():
     assert np.corrcoef(effects, others)[0, 1] > 0.99
     groups = pandas.factorize(X["route"])[0]
     for members in (1, 4):  # whose names say nothing about other groups
-        assert find_statistics(TableRegressor(**{**QUICK, "members": members}).fit(X, y, groups=groups)) == []
+        for table in (X, X.assign(route=groups)):
+            assert find_statistics(TableRegressor(**{**QUICK, "members": members}).fit(table, y, groups=groups)) == []
     model = TableRegressor(**QUICK).fit(X, y, folds=[[]] * 2)
     assert len(find_statistics(model)) == 1
     model = TableRegressor(**QUICK).fit(X, np.stack([y, -y], axis=1))

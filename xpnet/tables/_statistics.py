@@ -283,7 +283,8 @@ def learn_statistics(
     fit = data.fit([[value] for value in values])
     before, words = data.square(goal.targets), False
     if are_numbers:
-        before = data.fit([[bin] for bin in _name_bins(values, data.sums[-1, 0])]).squares
+        in_bins = data.fit([[bin] for bin in _name_bins(values, data.sums[-1, 0])])
+        before = min(before, in_bins.squares, key=np.sum)
     elif np.count_nonzero(data.sums[-1, 0]) > FEW_VALUES:
         other = data.fit([split_text(value) for value in values], above=1.0)
         if words := data.are_less(other.squares, fit.squares):
