@@ -2,8 +2,10 @@
 
 import argparse
 import statistics
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -37,13 +39,15 @@ def list_ways(table, y):
     model = TableRegressor(random_state=0).fit(table, y)
     rows = table.to_dict("records")
     frames = [table.iloc[[k]] for k in range(len(table))]
-    model.ensemble_.save("one_row.xpnet")
-    loaded = Ensemble.load("one_row.xpnet")
-    encoder = TableEncoder.from_network(loaded)
-    to_onnx(model.ensemble_, "one_row.onnx")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession("one_row.onnx", options, providers=["CPUExecutionProvider"])
+    with tempfile.TemporaryDirectory() as folder:
+        saved, graph = Path(folder, "model"), Path(folder, "model.onnx")
+        model.ensemble_.save(saved)
+        loaded = Ensemble.load(saved)
+        encoder = TableEncoder.from_network(loaded)
+        to_onnx(model.ensemble_, graph)
+        session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     texts = {part.name for part in session.get_inputs() if "string" in part.type}
 
     def run_onnx(k):
@@ -53,7 +57,9 @@ def list_ways(table, y):
 
     numbers = table.assign(seen=table["seen"].astype("int64") // 10**9)
     named = [name for name in table if name.startswith("text")]
-    boost = CatBoostRegressor(cat_features=named, verbose=False, thread_count=1, random_state=0).fit(numbers, y)
+    boost = CatBoostRegressor(
+        cat_features=named, verbose=False, thread_count=1, random_state=0, allow_writing_files=False
+    ).fit(numbers, y)
     lists = numbers.to_numpy(object).tolist()
     for_trees = numbers.assign(**{name: numbers[name].astype("category") for name in named})
     trees = HistGradientBoostingRegressor(categorical_features="from_dtype", random_state=0).fit(for_trees, y)

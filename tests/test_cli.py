@@ -94,6 +94,8 @@ def test_digits_are_trained_at_a_small_rate_with_dropout(capsys, folder, digits)
         digits[0], 1, 32, Cosine(0.03, warmup=0.03), optimizer=SGD(momentum=0.9, weight_decay=0.001), progress=False
     )
     np.testing.assert_array_equal(Network.load("net").w[0], net.w[0])
+    run(capsys, "train", "--epochs", 0, "--dropout", 0, "--save", "plain")
+    assert Network.load("plain").dropout == [0.0] * 3
 
 
 def test_evaluate_and_predict_use_the_saved_network(capsys, model, folder, digits):
@@ -285,7 +287,7 @@ def test_targets_that_look_wrong_are_written_with_their_rows(capsys, folder):
 
 
 @needs_tables
-def test_with_the_last_rows_held_out_folds_are_consecutive(capsys, folder):
+def test_with_the_last_rows_held_out_folds_are_consecutive(capsys, folder, monkeypatch):
     from xpnet.estimators import TableRegressor
 
     table = write_pets()
@@ -298,6 +300,9 @@ def test_with_the_last_rows_held_out_folds_are_consecutive(capsys, folder):
     model = TableRegressor(4, **settings).fit(X[:72], table["weight"][:72], folds=folds)
     np.testing.assert_array_equal(ensemble[0].w[0], model.ensemble_[0].w[0])
     assert "Calibrated: error bars, by the errors of 72 predictions" in run(capsys, "info", "net")
+    monkeypatch.setattr("xpnet.tables.recipe.MANY_ROWS", 80)  # of 90, 72 to train on
+    run(capsys, *words[:4], *words[6:], "--test-last", "--save", "many")
+    assert len(Ensemble.load("many")) == 8
     run(capsys, *words, "--lr", 0.01, "--save", "other")
     assert "lr=Cosine(peak=0.01, warmup=0.1, final=0.0)" in "".join(run(capsys, "info", "other"))
 

@@ -428,12 +428,18 @@ def test_labels_of_many_values_do_not_overlap():
 
 
 def test_the_partial_dependence_of_two_classes_is_that_of_the_second():
+    import pandas
+
     X = np.random.default_rng(0).normal(size=(60, 2))
     model = TableClassifier(2, hidden_layer_sizes=4, max_epochs=2, random_state=0).fit(X, X[:, 0] > 0)
     values, mean, std = model.partial_dependence(X, 0, points=7)
     ax = plots.partial_dependence(model, X, 0, points=7).axes[0]
     assert_array_equal(ax.lines[0].get_xydata(), np.stack([values, mean[:, 1]], axis=1))
     assert (len(ax.lines), ax.get_xlabel(), ax.get_ylabel()) == (1, "0", "mean probability of True")
+    days = np.datetime64("2024-01-01") + 86400 * np.arange(60).astype("timedelta64[s]")
+    dates = pandas.DataFrame({"day": days, "noise": X[:, 1]})
+    model.fit(dates, X[:, 0] > 0)
+    assert len(plots.partial_dependence(model, dates, "day", points=7).axes[0].lines[0].get_xdata()) == 7
     band = ax.collections[0].get_paths()[0].get_extents()
     assert_allclose([band.ymin, band.ymax], [(mean - std)[:, 1].min(), (mean + std)[:, 1].max()])
 

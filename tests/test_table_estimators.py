@@ -384,16 +384,17 @@ def test_members_and_minibatches_are_chosen_by_the_number_of_rows_with_weight(ro
 
 
 def test_values_of_a_partial_dependence():
-    """Dates, many texts, truth values with holes; and columns of arrays by their numbers."""
+    """Dates, durations, many texts, truth values with holes; and columns of arrays by their numbers."""
     import pandas
 
     X = pets()
-    X["note"] = [f"n{k // 2:02}" for k in range(60)]
+    X["note"], X["wait"] = [f"n{k // 2:02}" for k in range(60)], pandas.to_timedelta(np.arange(60) - 9, "h")
     model = TableRegressor(**FEW).fit(X, HEIGHT)
     dates, *_ = model.partial_dependence(X, "born", points=4)
     assert [*dates] == [*pandas.to_datetime(["2024-01-01", "2024-01-21", "2024-02-09", "2024-02-29"])]
     texts = X.assign(born=X["born"].dt.strftime("%d.%m.%Y"))
     assert [*TableRegressor(**FEW).fit(texts, HEIGHT).partial_dependence(texts, "born", points=4)[0]] == [*dates]
+    assert [*model.partial_dependence(X, "wait", points=2)[0]] == [X["wait"].min(), X["wait"].max()]
     X["kind"] = ["eel"] * 30 + ["cat"] * 20 + ["dog", None] * 5
     assert [*model.partial_dependence(X, "kind", points=2)[0]] == ["cat", "eel"]
     assert [*model.partial_dependence(X, "kind")[0]] == ["cat", "dog", "eel"]
@@ -749,6 +750,7 @@ def test_the_columns_of_a_file(tmp_path):
         model = TableClassifier(**SMALL, class_weight="balanced").fit(X[rows], y[rows])
     assert model.classes_.tolist() == ["9", "10", "100"]
     assert {*model.predict(X)} <= {"9", "10"}
+    assert model.feature_importances_.shape == model.feature_names_in_.shape  # without that of the groups
     left_out = {"kind": "left out", "name": "home", "reason": "its groups are held out as a whole"}
     assert model.ensemble_[0].notes["columns"][-1] == left_out
     assert str(model.describe_scores(X[rows], y[rows])).startswith("accuracy: ")

@@ -68,7 +68,7 @@ def read_texts(column: Any, part: Column) -> Any:
 def choose_values(column: Any, most: int) -> np.ndarray:
     """Choose different values of a column of pandas, and return the number of a row that has each of them, in order.
 
-    Of more than `most` numbers or dates, these are quantiles; of other values, the most frequent ones.
+    Of more than `most` numbers, dates or durations, these are quantiles; of other values, the most frequent ones.
 
     Examples
     --------
@@ -78,10 +78,8 @@ def choose_values(column: Any, most: int) -> np.ndarray:
     >>> choose_values(pandas.Series(["c", "a", "b", "b", "a"]), 2)
     array([1, 2])
     """
-    from pandas.api.types import is_bool_dtype, is_datetime64_any_dtype, is_numeric_dtype
-
     column = column.reset_index(drop=True).dropna()
-    if is_datetime64_any_dtype(column) or (is_numeric_dtype(column) and not is_bool_dtype(column)):
+    if column.dtype.kind in "biufmM":
         ordered = column.sort_values(kind="stable")
         if ordered.nunique() > most:
             ordered = ordered.iloc[np.rint(np.linspace(0, len(ordered) - 1, most)).astype(int)]

@@ -51,10 +51,10 @@ def find_wrong_targets(y: np.ndarray, predicted: np.ndarray) -> np.ndarray:
 
     Examples
     --------
-    >>> y = np.sin(np.arange(100.0))
-    >>> y[[7, 8]] = -70.0, 99999.0
-    >>> find_wrong_targets(y, np.zeros(100))
-    array([8, 7])
+    >>> y = np.sin(np.arange(500.0))
+    >>> y[7:12] = -70.0, 99999.0, 800.0, 900.0, 1000.0
+    >>> find_wrong_targets(y, np.zeros(500))
+    array([ 8, 11, 10,  9,  7])
     >>> find_wrong_targets(np.exp(9 * np.sin(np.arange(100.0))), np.zeros(100))
     array([], dtype=int64)
     """
@@ -78,10 +78,11 @@ def judge_numbers(y: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.
 
     Examples
     --------
-    >>> y = np.sin(np.arange(400.0))
-    >>> y[7] = 9.0
-    >>> np.flatnonzero(judge_numbers(y, np.zeros(400))[1] < 1)
-    array([7])
+    >>> predicted = np.repeat([1.0, 100.0], 200)
+    >>> y = predicted * (1 + np.sin(np.arange(400.0)))
+    >>> y[[7, 8]] = 10.0, 99999.0
+    >>> np.flatnonzero(judge_numbers(y, predicted)[1] < 1)
+    array([7, 8])
     """
     errors = np.abs(y - predicted)
     widths, _ = find_widths(predicted, np.minimum(errors, np.quantile(errors, LEVEL)), np.zeros_like(errors))
