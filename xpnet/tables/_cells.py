@@ -199,6 +199,18 @@ def rewrite(text: str) -> str:
     return text.removesuffix(".0") if text.endswith(".0") else f"{text}.0"
 
 
+def number_texts(texts: Iterable[str]) -> dict[str, int]:
+    """Number texts from 0; whole numbers have their number also as `rewrite` writes them.
+
+    Examples
+    --------
+    >>> number_texts(["8001", "one"])
+    {'8001.0': 0, 'one': 1, '8001': 0}
+    """
+    places = {text: k for k, text in enumerate(texts)}
+    return {rewrite(text): k for text, k in places.items()} | places
+
+
 def find_declared(frame: Any) -> list[str]:
     """Find the columns of a pandas DataFrame whose dtype declares categories, ordered ones too.
 

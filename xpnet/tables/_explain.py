@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from xpnet.inference import predict
 from xpnet.network.ensemble import Ensemble
 from xpnet.tables._cells import Marks, find_decimal, open_column
 from xpnet.tables.columns import Column, DateColumn, NumberColumn
+from xpnet.tables.folds import Folds
 from xpnet.tables.recipe import Examples, measure_rises
 
 FEWEST_ROWS = 500  # by which the importance of a column is measured in each member; smaller folds are repeated
@@ -18,7 +19,7 @@ MOST_WORK = 200_000  # rows, times columns: of many, a part of the fold is enoug
 
 
 def measure_importances(
-    ensemble: Ensemble, examples: Examples, folds: Sequence[np.ndarray], columns: Mapping[str, int]
+    ensemble: Ensemble, examples: Examples, folds: Folds, columns: Mapping[str, int]
 ) -> dict[str, tuple[float, float]]:
     """Measure the permutation importance of each column among the rows left out, and its spread over the members.
 

@@ -21,7 +21,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from xpnet.tables._cells import WHOLE_NUMBER, Cells, count_rows, rewrite, to_texts
+from xpnet.tables._cells import WHOLE_NUMBER, Cells, count_rows, number_texts, to_texts
 
 PENALTIES = 300.0, 100.0, 30.0, 10.0, 3.0, 1.0, 0.3  # in rows; the first one after which effects predict worse is last
 STEPS = 8  # of conjugate gradients; the first one is exact if no row has two tokens
@@ -159,27 +159,26 @@ class StatisticsColumn:
     def encode(self, cells: Cells, marks: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return the inputs (n, n_inputs); no value is of a kind that training did not have."""
         cells = to_texts(cells)
-        split = (split_text(value) if self.words else [value] for value in cells.values)
+        split = (split_words(value) if self.words else [value] for value in cells.values)
         tokens = Tokens.pair(split, self.places, len(self.tokens))
         return tokens.add_up(self.table)[cells.codes], np.zeros(cells.n_rows, bool)
 
     @cached_property
     def places(self) -> dict[str, int]:
         """The row of each token in the table, and of whole numbers as pandas may write them, too."""
-        places = {token: k for k, token in enumerate(self.tokens)}
-        return {rewrite(token): k for token, k in places.items()} | places
+        return number_texts(self.tokens)
 
     def describe(self) -> str:
         """Describe what is done with the column."""
         return f"mean targets of {len(self.tokens):,} {'texts and words' if self.words else 'values'}"
 
 
-def split_text(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     """Return a text and its words; a text that is a word alone has no others.
 
     Examples
     --------
-    >>> split_text("Flat 12b"), split_text("Flat")
+    >>> split_words("Flat 12b"), split_words("Flat")
     (['Flat 12b', 'flat', '12', 'b'], ['Flat'])
     """
     words = WORD.findall(text.lower())
@@ -286,7 +285,7 @@ def learn_statistics(
         in_bins = data.fit([[bin] for bin in _name_bins(values, data.sums[-1, 0])])
         before = min(before, in_bins.squares, key=np.sum)
     elif np.count_nonzero(data.sums[-1, 0]) > FEW_VALUES:
-        other = data.fit([split_text(value) for value in values], above=1.0)
+        other = data.fit([split_words(value) for value in values], above=1.0)
         if words := data.are_less(other.squares, fit.squares):
             fit = other
     if not data.are_less(fit.squares, before):

@@ -33,6 +33,7 @@ from xpnet.tables._cells import (
     count_rows,
     example_of,
     find_decimal,
+    number_texts,
     number_truth,
     open_column,
     open_values,
@@ -41,7 +42,6 @@ from xpnet.tables._cells import (
     read_numbers,
     require_dates,
     require_numbers,
-    rewrite,
 )
 from xpnet.tables._statistics import Goal, StatisticsColumn, learn_statistics, name_groups
 
@@ -422,11 +422,10 @@ class CategoryColumn:
                [0., 0., 0.]], dtype=float32), places={'f': 0, 'm': 1}, missing=2, unknown=3)
         """
         n = len(self.values)
-        places = {value: k for k, value in enumerate(self.values)}
-        for k, value in enumerate(self.values):
-            places.setdefault(rewrite(value), k)
         rows = np.eye(n + self.missing + self.rare + 1, dtype=np.float32)[:, :-1]  # the last row has no 1
-        return Lookup(rows[:, 1:] - rows[:, :1] if self.signed else rows, places, n, n + self.missing)
+        return Lookup(
+            rows[:, 1:] - rows[:, :1] if self.signed else rows, number_texts(self.values), n, n + self.missing
+        )
 
     def encode(self, cells: Cells, marks: Marks) -> tuple[np.ndarray, np.ndarray]:
         """Return the inputs (n, n_inputs), and which values are of a kind that training did not have."""
@@ -668,25 +667,24 @@ def add_statistics(
     extended: list[Column] = []
     inputs = {}
     for name, parts in group_parts(columns).items():
-        if has_name(name) and (learnt := _learn_statistics(parts, cells[name], rows, goal)):
-            statistics, inputs[name] = learnt
-            parts = (*(part for part in parts if part.inputs), statistics)
+        part, *others = parts
         extended += parts
+        if others or not _may_have_statistics(part, cells[name], rows):
+            continue
+        values, are_numbers = getattr(part, "values", ()), isinstance(part, NumberColumn)
+        if learnt := learn_statistics(cells[name], rows, goal, values, are_numbers):
+            statistics, inputs[name] = learnt
+            extended[-1:] = [part, statistics] if part.inputs else [statistics]
     return tuple(extended), inputs
 
 
-def _learn_statistics(
-    parts: Sequence[Column], cells: Cells, rows: np.ndarray, goal: Goal
-) -> tuple[StatisticsColumn, np.ndarray] | None:
-    """Learn the statistics of a column with these parts, if it may have some that say anything."""
-    part, *others = parts
-    if are_numbers := isinstance(part, NumberColumn):
-        may_have = name_groups(cells, rows)
-    else:
-        may_have = part.rare if isinstance(part, CategoryColumn) else not part.inputs and cells.is_text
-    if others or not may_have:
-        return None
-    return learn_statistics(cells, rows, goal, getattr(part, "values", ()), are_numbers)
+def _may_have_statistics(part: Column, cells: Cells, rows: np.ndarray) -> bool:
+    """Tell whether a column of this part alone holds numbers of groups, or texts without inputs of their own."""
+    if isinstance(part, NumberColumn):
+        return name_groups(cells, rows)
+    if isinstance(part, CategoryColumn):
+        return part.rare
+    return not part.inputs and cells.is_text and has_name(part.name)
 
 
 @dataclass(frozen=True)

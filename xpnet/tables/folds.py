@@ -15,6 +15,7 @@ from xpnet.network.ensemble import Ensemble
 
 __all__ = [
     "TEST_SPLIT",
+    "Folds",
     "choose_training_rows",
     "count_folds",
     "divide_rows",
@@ -23,6 +24,8 @@ __all__ = [
     "number_groups",
     "predict_out_of_fold",
 ]
+
+Folds = Sequence[np.ndarray]  # the rows that each member leaves out
 
 TEST_SPLIT = 0.2  # the fraction of the rows for testing
 FEWEST_FOLDS = 4  # so that a few members leave out no more than a quarter of the rows
@@ -98,7 +101,7 @@ def _spread_groups(groups: Any, folds: int, rng: np.random.Generator) -> np.ndar
     return fold_of_group[groups]
 
 
-def divide_rows(n: int, folds: Sequence[np.ndarray], rng: np.random.Generator, groups: Any = None) -> np.ndarray:
+def divide_rows(n: int, folds: Folds, rng: np.random.Generator, groups: Any = None) -> np.ndarray:
     """Number the part of each of n rows: its fold, or if no member leaves it out, one of some more.
 
     Examples
@@ -117,7 +120,7 @@ def divide_rows(n: int, folds: Sequence[np.ndarray], rng: np.random.Generator, g
     return np.unique(part, return_inverse=True)[1]
 
 
-def choose_training_rows(folds: Sequence[np.ndarray], n: int, rng: np.random.Generator) -> list[np.ndarray]:
+def choose_training_rows(folds: Folds, n: int, rng: np.random.Generator) -> list[np.ndarray]:
     """Choose the rows that each member trains on: those outside its fold, the same number for each member.
 
     Members with the same number of rows take their steps together. Where folds of groups differ so much that this would
@@ -130,7 +133,7 @@ def choose_training_rows(folds: Sequence[np.ndarray], n: int, rng: np.random.Gen
     return [np.sort(rng.permutation(rows)[:least]) for rows in others]
 
 
-def predict_out_of_fold(ensemble: Ensemble, x: np.ndarray, folds: Sequence[np.ndarray]) -> np.ndarray:
+def predict_out_of_fold(ensemble: Ensemble, x: np.ndarray, folds: Folds) -> np.ndarray:
     """Predict each row by the members that have not learnt from it, (n, n_targets), on the host. Synchronizes.
 
     These are probabilities, or means or medians of a regression.

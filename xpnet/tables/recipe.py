@@ -31,7 +31,7 @@ from xpnet.errors import ArgumentError
 from xpnet.inference.metrics import Metric, accuracy, calibrated_log_loss, mean_absolute_error, r2
 from xpnet.network.ensemble import Ensemble
 from xpnet.network.network import Network
-from xpnet.tables.folds import choose_training_rows, predict_out_of_fold
+from xpnet.tables.folds import Folds, choose_training_rows, predict_out_of_fold
 from xpnet.training import parse_metrics, parse_optimizer
 from xpnet.training.callback import Callback
 from xpnet.training.callbacks import EarlyStopping
@@ -193,7 +193,7 @@ def make_scaling(examples: Examples) -> Scaling:
 def choose_scaling(
     examples: Examples,
     recipe: Recipe,
-    folds: Sequence[np.ndarray],
+    folds: Folds,
     columns: Sequence[int],
     threads: int | str = "auto",
     callbacks: Sequence[Callback] = (),
@@ -234,7 +234,7 @@ def measure_importance(
     ensemble: Ensemble,
     x: np.ndarray,
     targets: np.ndarray,
-    folds: Sequence[np.ndarray],
+    folds: Folds,
     columns: Sequence[int],
     rng: np.random.Generator,
 ) -> np.ndarray:
@@ -340,9 +340,7 @@ def give_scaling(ensemble: Ensemble, scaling: Scaling) -> None:
         network.scaling = scaling if scales_targets else Scaling(scaling.x_mean, scaling.x_std)
 
 
-def train_members(
-    ensemble: Ensemble, examples: Examples, recipe: Recipe, folds: Sequence[np.ndarray], **options: Any
-) -> None:
+def train_members(ensemble: Ensemble, examples: Examples, recipe: Recipe, folds: Folds, **options: Any) -> None:
     """Train the members, each on the rows outside its fold.
 
     Parameters
@@ -364,7 +362,7 @@ def train_members(
         network.reset_optimizer(SGD())  # AdamW's averages would make files three times as large
 
 
-def calibrate_members(ensemble: Ensemble, examples: Examples, folds: Sequence[np.ndarray]) -> None:
+def calibrate_members(ensemble: Ensemble, examples: Examples, folds: Folds) -> None:
     """Calibrate trained members by the rows that they left out, if they did.
 
     The calibration is of the rows as they are: where these have weights, the biases of the last layer are shifted, so
@@ -431,7 +429,7 @@ def find_shift(logits: np.ndarray, y: np.ndarray) -> np.ndarray:
     return found[1:] / found[0]
 
 
-def leaves_out_rows(folds: Sequence[np.ndarray]) -> bool:
+def leaves_out_rows(folds: Folds) -> bool:
     """Tell whether members leave out rows, by which they are judged and calibrated."""
     return any(map(len, folds))
 
@@ -441,7 +439,7 @@ def _train(
     examples: Examples,
     recipe: Recipe,
     rows: Sequence[np.ndarray],
-    folds: Sequence[np.ndarray],
+    folds: Folds,
     **options: Any,
 ) -> None:
     """Train each member on its rows, until it no longer improves on its fold."""
