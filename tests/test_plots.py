@@ -439,7 +439,9 @@ def test_the_partial_dependence_of_two_classes_is_that_of_the_second():
     days = np.datetime64("2024-01-01") + 86400 * np.arange(60).astype("timedelta64[s]")
     dates = pandas.DataFrame({"day": days, "noise": X[:, 1]})
     model.fit(dates, X[:, 0] > 0)
-    assert len(plots.partial_dependence(model, dates, "day", points=7).axes[0].lines[0].get_xdata()) == 7
+    ax_of_days = plots.partial_dependence(model, dates, "day", points=7).axes[0]
+    expected = model.partial_dependence(dates, "day", points=7)[0]
+    assert_array_equal(ax_of_days.lines[0].get_xdata(), expected)
     band = ax.collections[0].get_paths()[0].get_extents()
     assert_allclose([band.ymin, band.ymax], [(mean - std)[:, 1].min(), (mean + std)[:, 1].max()])
 
