@@ -228,7 +228,8 @@ class BaseTableModel(TableParameters, BaseModel):
         options = {"checkpoint": checkpoint, "every": every, "resume": resume, "threads": threads}
         train_members(ensemble, examples, lesson.recipe, lesson.folds, progress=self.progress, **options)
         predicted, scores = stand_in._judge_members(ensemble, lesson, encoder, examples)
-        out_of_fold = np.full((len(y), predicted.shape[1]), np.nan, predicted.dtype)
+        n = y.shape[0] if hasattr(y, "shape") else len(y)  # not each array has a length
+        out_of_fold = np.full((n, predicted.shape[1]), np.nan, predicted.dtype)
         out_of_fold[lesson.rows] = predicted
         stand_in.encoder_, stand_in.ensemble_, stand_in._scores = encoder, ensemble, scores
         stand_in._problem, stand_in._class_weight = lesson.problem, lesson.class_weight
