@@ -26,12 +26,11 @@ from xpnet.core.calibration import (
 )
 from xpnet.core.costs import gaussian, make_quantile
 from xpnet.core.scaling import Scaling
-from xpnet.core.temperature import find_temperature
+from xpnet.core.temperature import find_shift, find_temperature
 from xpnet.estimators import MLPClassifier, MLPEnsembleRegressor, MLPRegressor, MLPSearchCV
 from xpnet.export import make_page
 from xpnet.files import encode_network, write_archive
 from xpnet.inference import Bars, transform_targets
-from xpnet.tables.recipe import find_shift
 
 # JAX compiles programs for each of these tests, so that only what it could get wrong alone runs there
 pytestmark = pytest.mark.not_on("jax")

@@ -17,12 +17,11 @@ from xpnet.core.costs import cross_entropy
 from xpnet.core.model import Model
 
 __all__ = [
-    "HIGHEST",
-    "LOWEST",
     "can_temper",
     "combine",
     "compute_log_loss",
     "find_logits",
+    "find_shift",
     "find_temperature",
     "output_of",
     "sum_confidence_errors",
@@ -32,6 +31,8 @@ __all__ = [
 # Between these; the lowest turns 0.61 into 0.9
 LOWEST, HIGHEST = 0.2, 100.0
 TOLERANCE = 1e-6  # of a minimum
+LEAST_DEVIATION = 0.2  # of logits that say nothing, beside a shift; of smaller ones, the shift would be far larger
+PENALTY = 0.1  # of the squares of biases and of the slope from 1, as if normal with a variance of 10
 GOLDEN = (math.sqrt(5) - 1) / 2
 CONFIDENCE_BINS = 15  # of the expected calibration error, as in Guo et al.
 
@@ -85,6 +86,51 @@ def find_temperature(logits: np.ndarray, y: np.ndarray, task: str) -> float:
         return float(losses.mean())
 
     return math.exp(find_minimum(log_loss, math.log(LOWEST), math.log(HIGHEST)))
+
+
+def find_shift(logits: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Find the shift of the logits of each class, (n_out,), at which the log loss is least, beside a temperature.
+
+    The mean probability of each class is then its frequency, which weights in the training have changed (A. Alexandari,
+    A. Kundaje and A. Shrikumar, "Maximum Likelihood with Bias-Corrected Calibration is Hard-To-Beat at Label Shift
+    Adaptation", ICML 2020). This is a logistic regression on the logits with one slope, the inverse of the temperature.
+    A weak penalty leaves classes alone that nothing is known about.
+
+    Parameters
+    ----------
+    logits
+        Weighted inputs of the output layer, (n, n_out) in float64.
+    y
+        One-hot rows, (n, n_out).
+
+    Examples
+    --------
+    Trained as if both classes were equally frequent, where one is in 3 of 4 examples:
+
+    >>> z, y = np.zeros((400, 2)), np.eye(2)[[0, 0, 0, 1] * 100]
+    >>> softmax.value(z + find_shift(z, y), np)[0].round(2)
+    array([0.75, 0.25])
+    """
+    # SciPy comes with scikit-learn, and both only with tables
+    from scipy.optimize import minimize  # type: ignore
+
+    logits = logits - logits.mean(axis=1, keepdims=True)
+    usual = np.r_[1.0, np.zeros(logits.shape[1])]  # the slope, and the bias of each class
+
+    def measure(slope_and_biases: np.ndarray) -> tuple[float, np.ndarray]:
+        p = softmax.value(slope_and_biases[0] * logits + slope_and_biases[1:], np)
+        change = slope_and_biases - usual
+        loss = compute_log_loss(y, p, "classification", np) + PENALTY / 2 * np.sum(change**2)
+        return loss, np.r_[np.sum((p - y) * logits), np.sum(p - y, axis=0)] + PENALTY * change
+
+    low, high = max(1 / HIGHEST, LEAST_DEVIATION / max(1.0, float(logits.std()))), 1 / LOWEST
+    slope = np.clip(1 / find_temperature(logits, y, "classification"), low, high)
+    if (logits.argmax(axis=1) == y.argmax(axis=1)).all():  # then the slope stays, as in `find_temperature`
+        low = high = slope
+    bounds = [(low, high), *[(None, None)] * logits.shape[1]]
+    how = {"jac": True, "method": "L-BFGS-B", "options": {"ftol": 0.0, "gtol": 1e-6, "maxiter": 1_000}}
+    found = np.asarray(minimize(measure, [slope, *usual[1:]], bounds=bounds, **how).x)  # type: ignore
+    return found[1:] / found[0]
 
 
 def _are_right(logits: np.ndarray, y: np.ndarray, task: str) -> np.ndarray:

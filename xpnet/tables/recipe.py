@@ -20,13 +20,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet._checks import warn
-from xpnet.core.activations import softmax
 from xpnet.core.backprop import forward
 from xpnet.core.model import Model
 from xpnet.core.optimizers import SGD, AdamW, needs_all_examples
 from xpnet.core.scaling import Scaling
 from xpnet.core.schedules import Cosine
-from xpnet.core.temperature import HIGHEST, LOWEST, can_temper, compute_log_loss, find_logits, find_temperature
+from xpnet.core.temperature import can_temper, find_logits, find_shift
 from xpnet.errors import ArgumentError
 from xpnet.inference.metrics import Metric, accuracy, calibrated_log_loss, mean_absolute_error, r2
 from xpnet.network.ensemble import Ensemble
@@ -46,7 +45,6 @@ __all__ = [
     "choose_epoch_metrics",
     "choose_members",
     "choose_scaling",
-    "find_shift",
     "give_scaling",
     "leaves_out_rows",
     "make_members",
@@ -61,8 +59,6 @@ __all__ = [
 
 BATCH_SIZES = {1_500: 32, 3_000: 64, 12_000: 128}  # below these numbers of rows
 LARGEST_BATCH_SIZE = 256
-LEAST_DEVIATION = 0.2  # of logits that say nothing, beside a shift; of smaller ones, the shift would be far larger
-PENALTY = 0.1  # of the squares of biases and of the slope from 1, as if normal with a variance of 10
 EPOCHS, FEWEST_EPOCHS = 30, 10
 MOST_EXAMPLES = 4_000_000  # in all epochs of a member; more only if there would be fewer than the fewest epochs
 MEMBERS, MEMBERS_FOR_MANY, MANY_ROWS = 8, 4, 10_000  # each of the few is trained longer than more could be
@@ -382,51 +378,6 @@ def calibrate_members(ensemble: Ensemble, examples: Examples, folds: Folds) -> N
         ensemble.calibrate((examples.x, examples.y), rows=folds)
     except ValueError as error:
         warn(f"the model is not calibrated: {error}")  # its probabilities or error bars stay as they are
-
-
-def find_shift(logits: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Find the shift of the logits of each class, (n_out,), at which the log loss is least, beside a temperature.
-
-    The mean probability of each class is then its frequency, which weights in the training have changed (A. Alexandari,
-    A. Kundaje and A. Shrikumar, "Maximum Likelihood with Bias-Corrected Calibration is Hard-To-Beat at Label Shift
-    Adaptation", ICML 2020). This is a logistic regression on the logits with one slope, the inverse of the temperature.
-    A weak penalty leaves classes alone that nothing is known about.
-
-    Parameters
-    ----------
-    logits
-        Weighted inputs of the output layer, (n, n_out) in float64.
-    y
-        One-hot rows, (n, n_out).
-
-    Examples
-    --------
-    Trained as if both classes were equally frequent, where one is in 3 of 4 examples:
-
-    >>> z, y = np.zeros((400, 2)), np.eye(2)[[0, 0, 0, 1] * 100]
-    >>> softmax.value(z + find_shift(z, y), np)[0].round(2)
-    array([0.75, 0.25])
-    """
-    # SciPy comes with scikit-learn, without which the command reads the constants of this module
-    from scipy.optimize import minimize
-
-    logits = logits - logits.mean(axis=1, keepdims=True)
-    usual = np.r_[1.0, np.zeros(logits.shape[1])]  # the slope, and the bias of each class
-
-    def measure(slope_and_biases: np.ndarray) -> tuple[float, np.ndarray]:
-        p = softmax.value(slope_and_biases[0] * logits + slope_and_biases[1:], np)
-        change = slope_and_biases - usual
-        loss = compute_log_loss(y, p, "classification", np) + PENALTY / 2 * np.sum(change**2)
-        return loss, np.r_[np.sum((p - y) * logits), np.sum(p - y, axis=0)] + PENALTY * change
-
-    low, high = max(1 / HIGHEST, LEAST_DEVIATION / max(1.0, float(logits.std()))), 1 / LOWEST
-    slope = np.clip(1 / find_temperature(logits, y, "classification"), low, high)
-    if (logits.argmax(axis=1) == y.argmax(axis=1)).all():  # then the slope stays, as in `find_temperature`
-        low = high = slope
-    bounds = [(low, high), *[(None, None)] * logits.shape[1]]
-    options = {"ftol": 0.0, "gtol": 1e-6, "maxiter": 1_000}
-    found = minimize(measure, [slope, *usual[1:]], jac=True, method="L-BFGS-B", bounds=bounds, options=options).x
-    return found[1:] / found[0]
 
 
 def leaves_out_rows(folds: Folds) -> bool:
