@@ -170,7 +170,7 @@ class StatisticsColumn:
 
     def describe(self) -> str:
         """Describe what is done with the column."""
-        return f"mean targets of {len(self.tokens):,} {'texts and words' if self.words else 'values'}"
+        return f"mean targets by {'text and word' if self.words else 'value'} ({len(self.tokens):,})"
 
 
 def split_words(text: str) -> list[str]:
