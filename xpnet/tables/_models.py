@@ -27,6 +27,7 @@ from xpnet._names import explain_arguments
 from xpnet.backends import backend_of
 from xpnet.core.arrays import Array
 from xpnet.core.model import Model
+from xpnet.core.outliers import judge_classes, judge_numbers
 from xpnet.data import check_some_weight, parse_rows
 from xpnet.errors import ArgumentError
 from xpnet.estimators.base import BaseModel
@@ -54,7 +55,7 @@ from xpnet.network.ensemble import Ensemble, parse_seeds
 from xpnet.tables._cells import label
 from xpnet.tables._encoder import TableEncoder, check_table, encode_table, fit_to_targets, get_columns, to_frame
 from xpnet.tables._explain import choose_values, compute_partial_dependence, measure_importances, read_texts
-from xpnet.tables._outliers import judge_classes, judge_numbers, label_rows, warn_of_wrong_targets
+from xpnet.tables._outliers import label_rows, warn_of_wrong_targets
 from xpnet.tables._statistics import make_goal
 from xpnet.tables.columns import BINS, Encoded, count_inputs, find_inputs, group_parts, name_inputs
 from xpnet.tables.encoding import find_importances
