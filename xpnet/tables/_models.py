@@ -369,12 +369,12 @@ class BaseTableModel(TableParameters, BaseModel):
 
     @property
     def feature_importances_(self) -> np.ndarray:
-        """Permutation importance of each column, (n_features_in_,)."""
+        """Permutation importance of each column, (n_features,)."""
         return self._importances[:, 0]
 
     @property
     def feature_importances_std_(self) -> np.ndarray:
-        """Standard deviation of the importance over the members, (n_features_in_,)."""
+        """Standard deviation of the importance over the members, (n_features,)."""
         return self._importances[:, 1]
 
     @property
@@ -626,11 +626,11 @@ class TableClassifier(ClassifierMixin, BaseTableModel):
     oof_proba_ : ndarray of shape (n_samples, n_classes)
         Out-of-fold probabilities: each row of the X of `fit`, predicted by the members that left it out. NaN for rows
         of weight 0, and with fewer than 4 members for those that all of them learned from.
-    feature_importances_ : ndarray of shape (n_features_in_,)
+    feature_importances_ : ndarray of shape (n_features,)
         Permutation importance of each column: how much the cost of the rows that a member left out rises when the
         column is shuffled among them, in the mean over the members. They sum to 1; that of a column that is left out
         is 0. Without rows left out, there are no importances.
-    feature_importances_std_ : ndarray of shape (n_features_in_,)
+    feature_importances_std_ : ndarray of shape (n_features,)
         Standard deviation of the importance over the members, in the same unit.
     n_features_in_ : int
         Number of columns of the table.
