@@ -785,6 +785,8 @@ def test_what_has_bins():
     times = pandas.to_datetime("2024-01-01") + pandas.to_timedelta(np.arange(9), unit="ms")  # within a second
     names = TableEncoder(bins=8).fit(pandas.DataFrame({"at": times})).get_feature_names_out()
     assert len(set(names)) == 1 + 8 + 2 * 3
+    far = encoder.transform(table.head(2).assign(mass=[1e300, -1e300]))
+    assert far[:, 0].tolist() == [3, -3]
 
 
 @pytest.mark.parametrize("bins", [0, 4])

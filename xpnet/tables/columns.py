@@ -75,6 +75,7 @@ __all__ = [
 
 
 BINS = 32  # of a column of numbers; a good number
+FAR = 1e9  # scales from the median, beyond which a clipped number does not grow, and its square might overflow
 BLOCK = 2**15  # numbers that are computed at once, so that they stay in the cache
 WAVES = {"year": 365.2425, "week": 7.0, "day": 1.0}  # periods in days
 
@@ -127,7 +128,7 @@ class ColumnTerm(NamedTuple):
     ----------
     kind
         - "linear": z, between `low` and `high`
-        - "squash": z / √(1 + (z/3)²)
+        - "squash": z / √(1 + (z/3)²), of z between `low` and `high`
         - "wave": sin(2πz)
         - "missing": 1 if the number is missing, otherwise 0
     """
@@ -258,7 +259,7 @@ class _MeasuredColumn:
         """List the inputs that all columns have; `plain` is the name of a number that stays as it is."""
         terms = {plain: ColumnTerm("linear")}
         if self.bins is not None:
-            terms = {f"{self.name} (scaled)": ColumnTerm("squash", self.median, self.bins.scale)}
+            terms = {f"{self.name} (scaled)": ColumnTerm("squash", self.median, self.bins.scale, -FAR, FAR)}
             edges, last = self.bins.edges, len(self.bins.edges) - 2
             texts = [*map(format_edge, edges)]
             if len({*texts}) < len(texts):  # six digits do not tell the edges apart
