@@ -625,6 +625,9 @@ def test_long_phases_have_a_line_where_no_bar_is_shown(capsys, monkeypatch):
     out, err = capsys.readouterr()
     words = ["Encoding", "Columns:", "Measuring", "Epoch:", "Calibrating", "Scoring"]
     assert ([line.split()[0] for line in out.splitlines()], err) == (words, "")
+    model.set_params(progress=False).fit(x, x[:, 0])
+    assert capsys.readouterr() == ("", "")
+    model.set_params(progress=True)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setattr(auto, "tqdm", EagerBar)
     model.fit(x, x[:, 0])
