@@ -694,12 +694,14 @@ def test_folds_that_the_user_chooses():
         *((rows, r"folds\[1\] has .* but must list row numbers, .*; for a") for rows in ([0.5], [[1]], DAYS > 40, 5)),
         ([1, [2, 3]], r"folds\[1\] must list row numbers, whole numbers \("),
         ([], r"folds\[1\] is empty; give at least one row"),
-        ([0], r"folds\[1\] leaves out no row that has a weight; give one"),
+        ([0], r"folds\[1\] leaves out 0 of the 59 rows that have a weight; give some, not all"),
+        ([*range(60)], r"folds\[1\] leaves out 59 of the 59 rows"),
     ):
         with pytest.raises(ValueError, match=message):
             model.fit(pets(), HEIGHT, DAYS, folds=[[1], wrong])
-    with pytest.raises(ValueError, match="folds has 1 entries, but must be a list of 2 arrays of row numbers"):
-        model.fit(pets(), HEIGHT, folds=[[1]])
+    for folds, what in (([[1]], "has 1 entries"), (5, "is 5")):
+        with pytest.raises(ValueError, match=f"folds {what}, but must be a list of 2 arrays of row numbers"):
+            model.fit(pets(), HEIGHT, folds=folds)
 
 
 def test_scores_in_the_units_of_the_targets():

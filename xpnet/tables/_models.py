@@ -833,12 +833,15 @@ class TableRegressor(RegressorMixin, BaseTableModel):
 
 def find_folds(folds: Sequence[Any], members: int, rows: np.ndarray, n: int) -> list[np.ndarray]:
     """Find the folds of the user, numbers of the n rows of X, among the rows that have a weight."""
-    if len(folds) == members and all(has_entries(fold) and len(fold) == 0 for fold in folds):
+    if has_entries(folds) and len(folds) == members and all(has_entries(fold) and len(fold) == 0 for fold in folds):
         return [np.array([], np.int32)] * members
     parts = parse_rows("folds", folds, members, n, "X")
     found = [np.flatnonzero(np.isin(rows, part)).astype(np.int32) for part in parts]
-    if 0 in (sizes := [*map(len, found)]):
-        raise ArgumentError(f"folds[{sizes.index(0)}] leaves out no row that has a weight; give one that has")
+    for k, fold in enumerate(found):
+        if len(fold) in (0, len(rows)):
+            raise ArgumentError(
+                f"folds[{k}] leaves out {len(fold)} of the {len(rows)} rows that have a weight; give some, not all"
+            )
     return found
 
 
