@@ -20,6 +20,7 @@ from sklearn.metrics import accuracy_score, log_loss, r2_score, recall_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from xpnet import Callback, Ensemble
+from xpnet.core.tokens import Tokens
 from xpnet.errors import BackendError
 from xpnet.estimators import TableClassifier, TableEncoder, TableRegressor
 from xpnet.tables import hold_out
@@ -121,8 +122,6 @@ def test_values_without_inputs_of_their_own_have_statistics(kind, tmp_path):
 
 
 def test_effects_are_those_of_ridge_regression():
-    from xpnet.tables._statistics import Tokens
-
     split, places = [["a", "b"], ["b", "c"], ["a", "new"], ["c"]], {"a": 0, "b": 1, "c": 2}
     has = np.array([[1, 1, 0], [0, 1, 1], [1, 0, 0], [0, 0, 1]])
     weights, means = np.array([5.0, 1.0, 2.0, 7.0]), np.array([1.0, -2.0, 0.5, 0.3])

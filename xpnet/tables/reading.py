@@ -223,10 +223,10 @@ class Table(NamedTuple):
     def copy_columns(self, names: Sequence[str]) -> dict[str, list[str]]:
         """Return columns as texts; nothing where a value is missing."""
         self.check_has("--keep", names)
-        columns = {name: self.frame[name] for name in names}
+        frame = self.frame
         return {
-            name: ["" if missing else label(value) for value, missing in zip(column.tolist(), column.isna())]
-            for name, column in columns.items()
+            name: ["" if missing else label(value) for value, missing in zip(frame[name].tolist(), frame[name].isna())]
+            for name in names
         }
 
     def encode(self, columns: Sequence[Column]) -> Encoded:
