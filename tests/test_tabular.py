@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from xpnet.core.outliers import find_wrong_targets, judge_classes, judge_numbers
+from xpnet.core.calibration import find_wrong_targets, judge_classes, judge_numbers
 from xpnet.tables.folds import choose_training_rows, make_folds, predict_out_of_fold
 from xpnet.tables.recipe import (
     LEAST_SHARE,

@@ -26,8 +26,8 @@ from xpnet._checks import (
 from xpnet._names import explain_arguments
 from xpnet.backends import backend_of
 from xpnet.core.arrays import Array
+from xpnet.core.calibration import judge_classes, judge_numbers
 from xpnet.core.model import Model
-from xpnet.core.outliers import judge_classes, judge_numbers
 from xpnet.data import check_some_weight, parse_rows
 from xpnet.errors import ArgumentError
 from xpnet.estimators.base import BaseModel

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from xpnet._checks import warn
-from xpnet.core.outliers import find_wrong_targets
+from xpnet.core.calibration import find_wrong_targets
 from xpnet.tables.reading import Targets
 
 
