@@ -283,7 +283,10 @@ def test_targets_that_look_wrong_are_written_with_their_rows(capsys, folder):
     heading, first, *others = Path("wrong.csv").read_text().splitlines()
     assert heading == "row,target,prediction,lower,upper,false_alarms"
     assert first.startswith("41,90.0,")
-    assert f"Check: {1 + len(others)} targets look wrong, and about 1 would by chance; see wrong.csv" in out
+    assert all(float(line.split(",")[-1]) <= 1 for line in others)
+    assert f"Check: {1 + len(others)} of 89 targets look wrong, and about 1 would by chance; see wrong.csv" in out
+    out = run(capsys, *words, "--members", 1, "--check", "wrong.csv")
+    assert any(" of 15 targets look wrong" in line for line in out)  # a fifth of the 72 rows to train on
 
 
 @needs_tables
