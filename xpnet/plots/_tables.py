@@ -118,7 +118,7 @@ def partial_dependence(model: Any, X: Any, column: Any, *, points: int = 40, ax:
     if values.dtype.kind == "M":
         ax.tick_params(axis="x", labelrotation=30)
     if not is_measured:
-        few = {"rotation": 30, "ha": "right"} if len(values) <= FEW_TEXTS else {"rotation": 90}
+        few: dict[str, Any] = {"rotation": 30, "ha": "right"} if len(values) <= FEW_TEXTS else {"rotation": 90}
         ax.set_xticks(places, [truncate(value, MOST_LETTERS // 2) for value in values], **few)
     what = f"probability of {names[first]}" if first else "probability" if hasattr(model, "classes_") else "prediction"
     ax.set(xlabel=str(column), ylabel=f"mean {what}")
