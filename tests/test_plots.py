@@ -436,12 +436,13 @@ def test_the_partial_dependence_of_two_classes_is_that_of_the_second():
     ax = plots.partial_dependence(model, X, 0, points=7).axes[0]
     assert_array_equal(ax.lines[0].get_xydata(), np.stack([values, mean[:, 1]], axis=1))
     assert (len(ax.lines), ax.get_xlabel(), ax.get_ylabel()) == (1, "0", "mean probability of True")
-    days = np.datetime64("2024-01-01") + 86400 * np.arange(60).astype("timedelta64[s]")
-    dates = pandas.DataFrame({"day": days, "noise": X[:, 1]})
+    days = pandas.date_range("2024-01-01", periods=60)
+    dates = pandas.DataFrame({"day": days, "there": days.tz_localize("UTC")})
     model.fit(dates, X[:, 0] > 0)
-    ax_of_days = plots.partial_dependence(model, dates, "day", points=7).axes[0]
-    expected = model.partial_dependence(dates, "day", points=7)[0]
-    assert_array_equal(ax_of_days.lines[0].get_xdata(), expected)
+    for column in dates:
+        expected = model.partial_dependence(dates, column, points=7)[0]
+        drawn = plots.partial_dependence(model, dates, column, points=7).axes[0].lines[0].get_xdata()
+        assert_array_equal(drawn, expected)
     band = ax.collections[0].get_paths()[0].get_extents()
     assert_allclose([band.ymin, band.ymax], [(mean - std)[:, 1].min(), (mean + std)[:, 1].max()])
 

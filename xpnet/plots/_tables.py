@@ -103,7 +103,8 @@ def partial_dependence(model: Any, X: Any, column: Any, *, points: int = 40, ax:
     values, *results = model.partial_dependence(X, column, points=points)
     means, stds = (np.atleast_2d(part.T) for part in results)
     names = [str(name) for name in getattr(model, "classes_", [f"target {k}" for k in range(len(means))])]
-    is_measured, first = values.dtype.kind in "iufM", 1 if len(means) == 2 and hasattr(model, "classes_") else 0
+    is_measured = values.dtype.kind in "iufM" or hasattr(values[0], "tzinfo")  # dates with a time zone are objects
+    first = 1 if len(means) == 2 and hasattr(model, "classes_") else 0
     ax = make_axes(ax, (5.5 if is_measured else max(5.5, 0.25 * len(values)), 3.4))
     places = values if is_measured else np.arange(len(values))
     for k in range(first, len(means)):
