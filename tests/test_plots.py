@@ -441,8 +441,9 @@ def test_the_partial_dependence_of_two_classes_is_that_of_the_second():
     model.fit(dates, X[:, 0] > 0)
     for column in dates:
         expected = model.partial_dependence(dates, column, points=7)[0]
-        drawn = plots.partial_dependence(model, dates, column, points=7).axes[0].lines[0].get_xdata()
-        assert_array_equal(drawn, expected)
+        of_days = plots.partial_dependence(model, dates, column, points=7).axes[0]
+        assert_array_equal(of_days.lines[0].get_xdata(), expected)
+        assert of_days.get_xticklabels()[0].get_rotation() == 30
     band = ax.collections[0].get_paths()[0].get_extents()
     assert_allclose([band.ymin, band.ymax], [(mean - std)[:, 1].min(), (mean + std)[:, 1].max()])
 

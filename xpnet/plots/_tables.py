@@ -103,7 +103,8 @@ def partial_dependence(model: Any, X: Any, column: Any, *, points: int = 40, ax:
     values, *results = model.partial_dependence(X, column, points=points)
     means, stds = (np.atleast_2d(part.T) for part in results)
     names = [str(name) for name in getattr(model, "classes_", [f"target {k}" for k in range(len(means))])]
-    is_measured = values.dtype.kind in "iufM" or hasattr(values[0], "tzinfo")  # dates with a time zone are objects
+    are_dates = values.dtype.kind == "M" or hasattr(values[0], "tzinfo")  # those with a time zone are objects
+    is_measured = are_dates or values.dtype.kind in "iuf"
     first = 1 if len(means) == 2 and hasattr(model, "classes_") else 0
     ax = make_axes(ax, (5.5 if is_measured else max(5.5, 0.25 * len(values)), 3.4))
     places = values if is_measured else np.arange(len(values))
@@ -116,7 +117,7 @@ def partial_dependence(model: Any, X: Any, column: Any, *, points: int = 40, ax:
             ax.errorbar(
                 places, means[k], stds[k], fmt=MARKERS[k % len(MARKERS)], capsize=2, color=color, label=names[k]
             )
-    if values.dtype.kind == "M":
+    if are_dates:
         ax.tick_params(axis="x", labelrotation=30)
     if not is_measured:
         few: dict[str, Any] = {"rotation": 30, "ha": "right"} if len(values) <= FEW_TEXTS else {"rotation": 90}
