@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -482,7 +482,7 @@ def read_cells(cells: Cells, marks: Marks) -> Numbers | Dates | Cells:
     return read_dates(cells, first)._replace(or_format=second) if first else cells
 
 
-def are_codes(texts: Iterable[str]) -> bool:
+def are_codes(texts: Collection[str]) -> bool:
     """Tell whether texts are digits, some with zeros in front.
 
     Examples
@@ -490,7 +490,6 @@ def are_codes(texts: Iterable[str]) -> bool:
     >>> are_codes(["01067", "80331"]), are_codes(["0", "80331"]), are_codes(["007", "1.5"])
     (True, False, False)
     """
-    texts = [*texts]
     return any(map(CODE.fullmatch, texts)) and all(map(DIGITS.fullmatch, texts))
 
 
@@ -569,8 +568,8 @@ def find_formats(cells: Cells) -> list[str]:
     >>> find_formats(Cells("X", "a", np.arange(3), ["1/2/2024", "3/4/2024", "soon"]))
     ['%m/%d/%Y', '%d/%m/%Y']
     """
-    known = [(text, n) for text, n in zip(cells.values, count_rows(cells)) if text not in BLANKS]
-    texts, counts = [text for text, _ in known], np.array([n for _, n in known])
+    known = {text: n for text, n in zip(cells.values, count_rows(cells)) if text not in BLANKS}
+    texts, counts = [*known], np.array([*known.values()])
     some = texts[:SAMPLE]
     outlines = {*map(_outline, some)}
     likely = [name for name in FORMATS if name == ISO or _outline(example_of(name)) in outlines]

@@ -22,6 +22,7 @@ from xpnet.tables.columns import (
     Column,
     Encoded,
     Encoding,
+    Limits,
     add_statistics,
     find_inputs,
     from_plain,
@@ -257,7 +258,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         cells = open_columns(frame, "X", {*self.categories, *find_declared(frame)})
         return Features("X", cells, find_marks(cells.values()), np.arange(len(frame)))
 
-    def _limits(self) -> tuple[Any, int | None]:
+    def _limits(self) -> Limits:
         """Check when values of texts are rare, and the names of categories."""
         least, most = self.min_frequency, self.max_categories
         if isinstance(least, (float, np.floating)):

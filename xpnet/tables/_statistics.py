@@ -90,7 +90,7 @@ class StatisticsColumn:
 
     def __post_init__(self) -> None:
         """Refuse numbers that are not those of the tokens."""
-        np.reshape(np.asarray(self.numbers, np.float64), (len(self.tokens), len(self.inputs)))
+        _ = self.table
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -101,7 +101,7 @@ class StatisticsColumn:
     @cached_property
     def table(self) -> np.ndarray:
         """The numbers of each token, (n_tokens, n_inputs)."""
-        return np.reshape(self.numbers, (len(self.tokens), len(self.inputs)))
+        return np.asarray(self.numbers, np.float64).reshape(len(self.tokens), len(self.inputs))
 
     def encode(self, cells: Cells, marks: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return the inputs (n, n_inputs); no value is of a kind that training did not have."""

@@ -56,6 +56,7 @@ __all__ = [
     "DroppedColumn",
     "Encoded",
     "Encoding",
+    "Limits",
     "MarkColumn",
     "NumberColumn",
     "StatisticsColumn",
@@ -73,6 +74,8 @@ __all__ = [
     "to_plain",
 ]
 
+
+Limits = tuple[Any, int | None]  # when texts are rare: `min_frequency` and `max_categories` of `TableEncoder`
 
 BINS = 32  # of a column of numbers; a good number
 FAR = 1e9  # scales from the median, beyond which a clipped number does not grow, and its square might overflow
@@ -381,7 +384,7 @@ class CategoryColumn:
 
     @classmethod
     def learn(
-        cls, name: str, texts: Cells, rows: np.ndarray, limits: tuple[Any, int | None], signed: bool
+        cls, name: str, texts: Cells, rows: np.ndarray, limits: Limits, signed: bool
     ) -> CategoryColumn | DroppedColumn:
         """Learn from some rows; two values that are all become one input if `signed`."""
         codes, (least, most) = texts.codes[rows], limits
@@ -503,8 +506,9 @@ class DroppedColumn:
 
 # A column of a table, or a part of it
 Column = NumberColumn | DateColumn | CategoryColumn | StatisticsColumn | DroppedColumn
-KINDS = NumberColumn, DateColumn, CategoryColumn, MarkColumn, StatisticsColumn, DroppedColumn
-COLUMN_KINDS: dict[str, Any] = {kind.kind: kind for kind in KINDS}
+COLUMN_KINDS: dict[str, Any] = {
+    kind.kind: kind for kind in (NumberColumn, DateColumn, CategoryColumn, MarkColumn, StatisticsColumn, DroppedColumn)
+}
 
 
 def group_parts(columns: Iterable[Column]) -> dict[str, tuple[Column, ...]]:
@@ -568,7 +572,7 @@ def learn_columns(
     columns: Mapping[str, Cells],
     rows: np.ndarray,
     marks: Marks,
-    limits: tuple[Any, int | None],
+    limits: Limits,
     bins: int,
 ) -> tuple[Column, ...]:
     """Learn from some rows of a table how its columns become inputs, each a part or several.
@@ -627,7 +631,7 @@ def _choose_dates(
 
 
 def _learn_measured(
-    name: str, reading: Numbers | Dates, rows: np.ndarray, limits: tuple[Any, int | None], bins: int
+    name: str, reading: Numbers | Dates, rows: np.ndarray, limits: Limits, bins: int
 ) -> Iterator[Column]:
     """Learn a part for numbers or dates, and one for other texts if there are some."""
     others = reading.others
@@ -736,7 +740,7 @@ class Encoding:
 
     def open_frame(self, frame: Any, table: str) -> dict[str, Cells]:
         """Read the cells that inputs are made of from a pandas DataFrame, by their names."""
-        self._check_names([*frame.columns], table)
+        self._check_names(frame.columns, table)
         return open_columns(frame[[*self.names]], table, self.texts)
 
     def open_rows(self, rows: Sequence[Mapping[str, Any]], table: str) -> dict[str, Cells]:

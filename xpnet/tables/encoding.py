@@ -44,12 +44,12 @@ def _read_encoder(net: Network, encoder: Any) -> tuple[Column, ...]:
             f"encoder={show(encoder)} must be a fitted TableEncoder, or False if the inputs are to be encoded numbers"
         )
     columns = from_plain(encoder.columns_)
-    n, names = len(name_inputs(columns)), net.feature_names
-    if n != net.sizes[0] or (names is not None and names != name_inputs(columns)):
-        others = f"{net.sizes[0]:,}" if n != net.sizes[0] else "others"
+    names = name_inputs(columns)
+    if len(names) != net.sizes[0] or net.feature_names not in (None, names):
+        others = f"{net.sizes[0]:,}" if len(names) != net.sizes[0] else "others"
         raise ArgumentError(
-            f"encoder makes {n:,} inputs, and the network was trained on {others}; give the encoder that it was "
-            "trained with"
+            f"encoder makes {len(names):,} inputs, and the network was trained on {others}; give the encoder that it "
+            "was trained with"
         )
     return columns
 

@@ -188,7 +188,9 @@ class Table(NamedTuple):
             If the table has no such column, or if targets cannot be read.
         """
         if target is None:
-            raise ArgumentError(f"{self.name} needs --target, the column to predict; choose from {self._names}")
+            raise ArgumentError(
+                f"{self.name} needs --target, the column to predict; choose from {list_names([*self.frame])}"
+            )
         groups = [] if group is None else [group]
         self.check_has("--target, --ignore, --categories or --test-group", [target, *ignore, *categories, *groups])
         names = [name for name in self.frame if name not in (target, *ignore, group)]
@@ -201,10 +203,8 @@ class Table(NamedTuple):
             unit = writing.unit if (writing := find_writing(target_cells)) else ""
             targets = self._read_reals(target_cells, marks, unit)
         if np.ptp(targets.y) == 0:
-            value = targets.labels[0] if targets.labels else targets.y[0]
-            raise ArgumentError(
-                f"column {target!r} of {self.name} holds {value!s} in every row; give a target whose values differ"
-            )
+            always = f"column {target!r} of {self.name} holds {targets.values[0]!s} in every row"
+            raise ArgumentError(f"{always}; give a target whose values differ")
         known = self.frame.iloc[targets.rows]
         copies = [name for name in names if known[name].equals(known[target])]
         left_out = [DroppedColumn(name, "it equals the target in every row") for name in copies]
@@ -253,11 +253,8 @@ class Table(NamedTuple):
         """Refuse names that no column has."""
         for name in names:
             if name not in self.frame:
-                raise ArgumentError(f"{self.name} has no column {name!r} for {role}; choose from {self._names}")
-
-    @property
-    def _names(self) -> str:
-        return list_names([*self.frame])
+                choices = list_names([*self.frame])
+                raise ArgumentError(f"{self.name} has no column {name!r} for {role}; choose from {choices}")
 
     # The target
 
@@ -267,7 +264,7 @@ class Table(NamedTuple):
         cells = open_column(series, self.name, target, as_text=not _is_numeric(series))
         return cells._replace(is_category=target in find_declared(self.frame))
 
-    def _read_reals(self, cells: Cells, marks: Marks, unit: str = "") -> Targets:
+    def _read_reals(self, cells: Cells, marks: Marks, unit: str) -> Targets:
         """Return real targets."""
         values = require_numbers(cells, marks, unit, "--task regression needs plain numbers, as in 1234.5")
         return replace(self._make_targets(cells.column, values), unit=unit)
@@ -392,8 +389,8 @@ def _read_csv(path: str, name: str, texts: Sequence[str], decimal: str) -> Table
 
     # The own way of older versions gets many last digits wrong
     is_old = tuple(map(int, pandas.__version__.split(".")[:2])) < (3, 1)
-    how: dict[str, Any] = {"float_precision": "round_trip"} if is_old else {}
-    how |= {"sep": separator, "encoding": "utf-8-sig", "skipinitialspace": True, "index_col": False}
+    how: dict[str, Any] = {"sep": separator, "encoding": "utf-8-sig", "skipinitialspace": True, "index_col": False}
+    how["float_precision"] = "round_trip" if is_old else None
 
     def read(**options: Any) -> Any:
         with warnings.catch_warnings():

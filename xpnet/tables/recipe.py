@@ -214,8 +214,9 @@ def choose_scaling(
     if not (leaves_out_rows(folds) and epochs):
         return scaling
     rng = np.random.default_rng(settings.get("seed"))
-    steps = {name: recipe.training[name] for name in ("batch_size",) if name in recipe.training}
-    training = {**steps, "epochs": min(epochs, PROBE_EPOCHS), "callbacks": lambda k: [] if k else callbacks}
+    training = {"epochs": min(epochs, PROBE_EPOCHS), "callbacks": lambda k: [] if k else callbacks}
+    if "batch_size" in recipe.training:
+        training["batch_size"] = recipe.training["batch_size"]
     short = Recipe(min(len(folds), PROBES), recipe.hidden, training=training).complete(n)
     rows = [rng.permutation(rows)[:PROBE_ROWS] for rows in choose_training_rows(folds, n, rng)[:PROBES]]
     left_out = [rng.permutation(fold)[:PROBE_FOLD_ROWS] for fold in folds[:PROBES]]
