@@ -393,6 +393,7 @@ def learn(cells, new):
         ),
         (["1" * 400, "1", "2"], ["3", "1" * 400], 2, {"a": [3, 1.5], "a (missing)": [0, 1], "a (rare)": [0, 1]}),
         (["1e999", "1", "2"], ["3", "1e999"], 2, {"a": [3, 1.5], "a (missing)": [0, 1], "a (rare)": [0, 1]}),
+        (["A", "A", "B", "B", "B", "7", 7, "1.5", 1.5], ["7", 1.5], ["category: '1.5', '7', 'A', 'B'"], 4),
         ([["p"], ["q"]] * 2, [["p"]], ["category: \"['p']\", \"['q']\""], {"a=['p']": [1], "a=['q']": [0]}),
         (["2024-12-31", "31.12.2023", "30.12.2023"], ["30.12.2023"], 2, 7),
     ],
@@ -541,11 +542,12 @@ def test_real_numbers_are_not_read_as_texts():
         (["2024-01-01T00:00Z", "2024-02-01T00:00Z"], ["2024-01-01T00:00Z", "2024-01-01T00:00"], [0]),
         ([1.5, 2.5], ["1.234", "1,5"], [0, 1]),
         ([1.5, 2.5], ["2", "1,5"], [0, 1, "both"]),
-        (["1,5", "2,5"], [3.5, "3.5"], [0]),
+        (["1,5", "2,5"], [3.5, "4.5"], [0]),
         (["84,5", "90+", "90+", "7"], [3.428, "90+"], [0, 1, "both"]),
         (["84,5", "90+", "90+", "7"], [3.428, math.inf], [0, 1, "both"]),
         (["1,234.5", "5", "7"], [3.428, "1,234"], [0, 1, "both"]),
-        (["52", "57", "84+", "84+"], ["1,5", "2.5"], [0, 1]),
+        (["52", "57", "84+", "84+"], ["1,5", "2.5"], [1]),
+        (["52 kg", "57 kg", "60 kg", "1,5", "1,5"], ["1,5", "52 kg"], [0, 1, "both"]),
         (["52", "57", "84+", "84+"], ["1,234", "2.5"], [1]),
         ([1.5, 1.5, "a, b", "a, b", "c"], [1.5, "a, b"], [0, 1, "both"]),
         ([timedelta(days=1), timedelta(hours=6)], [timedelta(days=2), 3], [0, 1, "both"]),
@@ -554,7 +556,7 @@ def test_real_numbers_are_not_read_as_texts():
         (["now", "now", "later", "later"], ["now", "later"], [0, 1, "both"]),
     ],
 )
-@pytest.mark.filterwarnings("ignore:X has values that training did not have")
+@pytest.mark.filterwarnings("ignore:X has values that training did not have", "ignore:.* is taken as 1.5")
 def test_no_row_changes_how_another_is_read(trained, new, accepted):
     """Together, they are refused or read as one by one."""
     encoder = TableEncoder().fit(frame(a=trained))

@@ -56,6 +56,7 @@ def _number_pattern(decimal: str, group: str) -> re.Pattern[str]:
 
 
 PATTERNS = {".": _number_pattern(".", ","), ",": _number_pattern(",", ".")}
+GROUPED = re.compile(r"-?\d+\.\d{3}")  # also a whole number with decimal commas
 ONE_NUMBER = re.compile(  # the only one of a text, and what stands around it
     r"(?P<sign>[+\-−]?)(?P<before>\D*?)(?P<number>(?:(?<!\w)[+\-−])?(?:(?<!\w)[.,])?"
     rf"\d(?:[\d.,'’ \u00a0\u2009\u202f]*\d)?(?:{EXPONENT})?)(?P<after>\D*)"
@@ -288,7 +289,7 @@ def _read_values(cells: Cells, values: Sequence[Any], as_text: bool) -> Cells:
     texts = [label(value) for value in values]
     if {text.lower() for text in texts} <= TRUTH.keys():
         return cells._replace(codes=None, numbers=cells.spread([TRUTH[text.lower()] for text in texts]))
-    written = {text for text, is_real in zip(texts, are_real) if not is_real}
+    written = {text for text, is_real in zip(texts, are_real) if not is_real and GROUPED.fullmatch(text)}
     texts = [f"{text} " if is_real and text in written else text for text, is_real in zip(texts, are_real)]
     reals = frozenset(text for text, is_real in zip(texts, are_real) if is_real and "." in text)
     return _merge(cells._replace(reals=reals), texts)
