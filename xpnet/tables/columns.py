@@ -771,9 +771,8 @@ class Encoding:
         ArgumentError
             If a column does not hold what it held in training.
         """
-        pure = [column for column in self.used if isinstance(column, NumberColumn) and column.others is None]
-        unmarked = [column.name for column in pure if not column.decimal]
-        marks = Marks(decimal or find_decimal(cells[name] for name in unmarked))
+        pure = (column for column in self.used if isinstance(column, NumberColumn) and column.others is None)
+        marks = Marks(decimal or find_decimal(cells[column.name] for column in pure if not column.decimal))
         n = cells[self.names[0]].n_rows
         x = np.empty((n, self.places[-1][0].stop), choose_input_dtype(self.used))
         unseen = np.zeros((n, len(self.names)), bool)
