@@ -108,8 +108,10 @@ class Lesson(NamedTuple):
         Its rows that have a weight, as `check_table` returns them.
     y
         The targets of all rows, as the user gave them.
+    n
+        Number of all rows.
     rows
-        The numbers of those rows.
+        The numbers of those that have a weight.
     problem
         The labels of classes, or that targets are numbers.
     targets
@@ -130,6 +132,7 @@ class Lesson(NamedTuple):
 
     table: Any
     y: Any
+    n: int
     rows: np.ndarray
     problem: Any
     targets: np.ndarray
@@ -229,8 +232,7 @@ class BaseTableModel(TableParameters, BaseModel):
         options = {"checkpoint": checkpoint, "every": every, "resume": resume, "threads": threads}
         train_members(ensemble, examples, lesson.recipe, lesson.folds, progress=self.progress, **options)
         predicted, scores = stand_in._judge_members(ensemble, lesson, encoder, examples)
-        n = y.shape[0] if hasattr(y, "shape") else len(y)  # not each array has a length
-        out_of_fold = np.full((n, predicted.shape[1]), np.nan, predicted.dtype)
+        out_of_fold = np.full((lesson.n, predicted.shape[1]), np.nan, predicted.dtype)
         out_of_fold[lesson.rows] = predicted
         stand_in.encoder_, stand_in.ensemble_, stand_in._scores = encoder, ensemble, scores
         stand_in._problem, stand_in._class_weight = lesson.problem, lesson.class_weight
@@ -435,7 +437,7 @@ class BaseTableModel(TableParameters, BaseModel):
             folds = find_folds(folds, recipe.members, rows, n)
         part = divide_rows(len(rows), folds, np.random.default_rng(seed), groups)
         place = {"seed": seed, "backend": backend}
-        return Lesson(table, y, rows, problem, targets, weight, class_weight, recipe, place, folds, part)
+        return Lesson(table, y, n, rows, problem, targets, weight, class_weight, recipe, place, folds, part)
 
     def _encode_examples(self, lesson: Lesson) -> tuple[TableEncoder, Examples]:
         """Fit an encoder, and encode the rows."""

@@ -253,8 +253,9 @@ class Table(NamedTuple):
         """Refuse names that no column has."""
         for name in names:
             if name not in self.frame:
-                choices = list_names([*self.frame])
-                raise ArgumentError(f"{self.name} has no column {name!r} for {role}; choose from {choices}")
+                raise ArgumentError(
+                    f"{self.name} has no column {name!r} for {role}; choose from {list_names([*self.frame])}"
+                )
 
     # The target
 
