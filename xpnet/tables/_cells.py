@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from itertools import chain, product
+from itertools import chain, compress, product
 from math import inf
 from numbers import Real
 from typing import Any, NamedTuple
@@ -100,7 +100,7 @@ class Cells(NamedTuple):
     zoned
         Whether dates have time zones; None: some have.
     reals
-        The texts that real numbers among other texts have become, whose points are decimal marks.
+        The values that were numbers, whose points are decimal marks.
     """
 
     table: str
@@ -125,7 +125,7 @@ class Cells(NamedTuple):
 
     def split(self, text: str) -> tuple[str, str]:
         """Split one of the values as `split_text` does; a real number is written without a decimal mark."""
-        if text not in self.reals:
+        if text not in self.reals or "." not in text:
             return split_text(text)
         sign, digits, exponent = Decimal(text).as_tuple()
         return f"{'-' * sign}{''.join(map(str, digits))}e{exponent}", ""
@@ -291,8 +291,7 @@ def _read_values(cells: Cells, values: Sequence[Any], as_text: bool) -> Cells:
         return cells._replace(codes=None, numbers=cells.spread([TRUTH[text.lower()] for text in texts]))
     written = {text for text, is_real in zip(texts, are_real) if not is_real and GROUPED.fullmatch(text)}
     texts = [f"{text} " if is_real and text in written else text for text, is_real in zip(texts, are_real)]
-    reals = frozenset(text for text, is_real in zip(texts, are_real) if is_real and "." in text)
-    return _merge(cells._replace(reals=reals), texts)
+    return _merge(cells._replace(reals=frozenset(compress(texts, are_real))), texts)
 
 
 def _merge(cells: Cells, texts: Sequence[str]) -> Cells:
@@ -314,8 +313,7 @@ def to_texts(cells: Cells) -> Cells:
         numbers, codes = np.unique(cells.numbers, return_inverse=True)
         n = np.count_nonzero(~np.isnan(numbers))
         codes, values = np.where(codes < n, codes, -1), [*map(label, numbers[:n])]
-        reals = frozenset(value for value in values if "." in value)
-        return cells._replace(codes=codes, values=values, numbers=None, reals=reals)
+        return cells._replace(codes=codes, values=values, numbers=None, reals=frozenset(values))
     return cells if cells.is_text else cells._replace(values=[*map(label, cells.values)], days=None)
 
 
