@@ -123,10 +123,9 @@ def _squared_errors(y: Array, a: Array, task: str, xp: Namespace) -> tuple[Array
 
 
 def _deviations(y: Array, a: Array, task: str, xp: Namespace) -> tuple[Array, ...]:
-    """Measure targets and errors in a unit near the largest target, a power of 2, so that float32 holds the squares."""
+    """Measure targets and errors in units of the largest target, so that float32 holds their squares."""
     largest = xp.max(xp.abs(y), axis=0)
-    exponent = xp.floor(xp.log2(xp.where(largest > 0, largest, xp.ones_like(largest))))
-    unit = xp.pow(xp.full_like(exponent, 2.0), exponent)
+    unit = xp.where(largest > 0, largest, xp.ones_like(largest))
     _, mean, squares, low, high = moments(y / unit, xp)
     return unit, mean, squares, low, high, column_sums(((y - a) / unit) ** 2, xp)
 
