@@ -36,8 +36,7 @@ def add_columns(graph: Graph, columns: Sequence[Column]) -> Symbol:
 
     Numbers and dates are float64, NaN where they are missing, and dates are days since 1970; texts are strings, empty
     where they are missing. A column that holds both has an input for each, and other parts of a column share one. All
-    columns of numbers are computed together. The result is float64, and rounded where the
-    encoder rounds it.
+    columns of numbers are computed together. The result is float64, and rounded where the encoder rounds it.
     """
     texts = find_texts(columns)
     symbols = _add_inputs(graph, columns, texts)

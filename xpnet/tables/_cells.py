@@ -397,7 +397,10 @@ def find_decimal(columns: Iterable[Cells]) -> str:
     >>> find_decimal([Cells("X", "a", np.arange(2), ["1,5", "2"])])
     ','
     """
-    writings = filter(None, map(find_writing, columns))
+    return _choose_decimal(filter(None, map(find_writing, columns)))
+
+
+def _choose_decimal(writings: Iterable[Writing]) -> str:
     shown = Counter(writing.decimals[0] for writing in writings if len(writing.decimals) == 1)
     return max(shown, key=shown.__getitem__, default="")
 
@@ -425,7 +428,7 @@ def find_marks(columns: Iterable[Cells], decimal: str = "") -> Marks:
     Marks(decimal='.', grouped=False)
     """
     written = [(cells, writing) for cells in columns if (writing := find_writing(cells))]
-    shown = find_decimal(cells for cells, _ in written) or decimal
+    shown = _choose_decimal(writing for _, writing in written) or decimal
     other = OTHER[shown or "."]
     for cells, writing in written:
         text = next((text for text in cells.values if other in cells.split(text)[0]), "")

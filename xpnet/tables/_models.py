@@ -100,7 +100,7 @@ class TableParameters:
 
 
 class Lesson(NamedTuple):
-    """What is to be learned from a table.
+    """The rows of a table to learn from, with their targets and weights, and the choices of how to learn.
 
     Parameters
     ----------
@@ -456,7 +456,7 @@ class BaseTableModel(TableParameters, BaseModel):
         model = ensemble[0].value.model
         if self._numeric:
             model.cost.require_point("the scores")
-        self._parse_metrics(model)
+        self._parse_metrics(model)  # so that wrong ones are refused before the training
         if self.bins and "standardize" not in recipe.network:
             with self._show_phase("Measuring columns", len(lesson.rows)) as bar:
                 sizes, watch = [*count_inputs(columns).values()], [MoveBar(bar)]
@@ -488,7 +488,7 @@ class BaseTableModel(TableParameters, BaseModel):
         return predicted, scores
 
     def _show_phase(self, name: str, rows: int) -> Any:
-        """Name what is being done with so many rows of a table."""
+        """Show the name of a phase; from a certain number of cells, it may take long."""
         return show_phase(name, self.progress, rows * self.n_features_in_ >= LARGE)
 
     # Checks
@@ -677,13 +677,16 @@ class TableClassifier(ClassifierMixin, BaseTableModel):
         x = self._encode(X).x
         value, p = self.ensemble_[0].value, self.ensemble_.predict_proba(x)
         xp, weighted = value.backend.xp, p
-        with value.scope():
-            if self._class_weight is not None:
+        if self._class_weight is not None:
+            with value.scope():
                 weighted = p * value.backend.asarray(self._class_weight, value.dtype)
+        labels = self._move_to(X, self._problem.decode(weighted, value))
+        if not return_proba:
+            return labels
+        with value.scope():
             one_hot = xp.eye(p.shape[1], dtype=p.dtype, device=p.device)
             p_best = xp.vecdot(p, xp.take(one_hot, xp.argmax(weighted, axis=1), axis=0))
-        labels = self._move_to(X, self._problem.decode(weighted, value))
-        return (labels, self._move_to(X, p_best)) if return_proba else labels
+        return labels, self._move_to(X, p_best)
 
     def predict_proba(self, X: Any) -> Array:
         """Predict the probability of each class: the geometric mean of the members, calibrated.

@@ -36,7 +36,7 @@ WORD = re.compile(r"[^\W\d_]+|\d+")
 
 
 class Goal(NamedTuple):
-    """What statistics are of.
+    """The targets of the rows, whose means are the statistics.
 
     Parameters
     ----------
