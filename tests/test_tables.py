@@ -6,7 +6,7 @@ import sys
 import warnings
 from contextlib import suppress
 from copy import copy
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
@@ -274,6 +274,8 @@ ISO_DAYS = [19723, 19752, 19753]  # 2024-01-01, 2024-01-30, 2024-01-31
         (["January 1, 2024", "January 30, 2024", "January 31, 2024"], ISO_DAYS),
         (["2024-01-01T02:00:00+02:00", "2024-01-30T00:00Z", "2024-01-30 23:00:00-0100"], ISO_DAYS),
         (["2024/01/01 00:00", "2024/01/30 12:00", "."], [19723, 19752.5, np.nan]),
+        (["14:30", "9:05:30", "125:00", "2:30 PM", "12:05am", "NA"], [52200, 32730, 450000, 52200, 300, np.nan]),
+        (["2024/01/01", "2024/01/30", "N/A"], [19723, 19752, np.nan]),
     ],
     ids=str,
 )
@@ -293,6 +295,8 @@ def test_texts_that_are_numbers_or_dates(cells, numbers):
         (["01067", "A12", "A13", "7"], "category"),
         (["0", "10", "-01"], "number"),
         (["00", "10", "11"], "category"),
+        (["14:75", "3:2", "1:02:3"], "category"),
+        ([time(14, 30), time(9, 5)], "number"),
         ([2**53, 1, 2], "number"),
         ([Decimal("1.5"), Decimal(2)], "number"),
         ([date(2024, 1, 1), date(2024, 1, 2)], "date"),
@@ -309,6 +313,7 @@ def test_what_cells_are(cells, kind):
     ("cells", "message"),
     [
         ([None, None], r"X has no column to predict from \('a': left out: no values\)"),
+        ([1.0, 1.0], "'a': left out: always '1'"),
         (["p", "q", "r"], "'a': left out: another value in every row"),
         ([["p"], ["q"]], "'a': left out: another value in every row"),
         (["5 kg", "5 kg"], "'a': left out: always '5 kg'"),
@@ -318,6 +323,16 @@ def test_what_cells_are(cells, kind):
 def test_a_table_that_tells_no_rows_apart_is_refused(cells, message):
     with pytest.raises(ValueError, match=message):
         TableEncoder().fit(frame(a=cells))
+
+
+def test_texts_that_are_missing_in_a_file_are_so_elsewhere_unless_training_had_them():
+    """Values of a DataFrame may mean Namibia."""
+    X, _, _ = read("a,y\np,0\np,1\nq,2\nNA,3\nnull,4\np,5\np,6")
+    encoder = TableEncoder().fit(X)
+    assert encoder.get_feature_names_out().tolist() == ["a=p", "a (missing)", "a (rare)"]
+    assert encoder.transform([{"a": "NULL"}, {"a": "z"}]).tolist() == [[0, 1, 0], [0, 0, 1]]
+    encoder = TableEncoder().fit(frame(a=["NA", "DE", "NA", "DE", None, None]))
+    assert encoder.transform({"a": "NA"}).tolist() == [[0, 1, 0]]
 
 
 def learn(cells, new):
@@ -452,6 +467,9 @@ def test_names_are_made_different():
         "Unnamed: 3": "it has no name, as numbers of rows in files of pandas",
         "b": "it equals the target in every row",
     }
+    X, _, _ = read("y,b\n0,0\n1,1\n")
+    with pytest.raises(ValueError, match=r"column to predict from \('b': left out: it equals the target in every row"):
+        TableEncoder().fit(X)
     table = frame(a=[1, None, 3], b=[1, 2, 3], c=[4, 5, 6], d=range(3)).set_axis(["a", "a (missing)", "a", ""], axis=1)
     encoder = TableEncoder().fit(table)
     assert encoder.get_feature_names_out().tolist() == ["a", "a (missing)", "a (missing).1", "a.1"]

@@ -15,7 +15,7 @@ from xpnet.tables.recipe import (
     make_members,
     make_scaling,
     make_schedule,
-    measure_importance,
+    measure_rises,
     train_members,
     weigh_inputs,
     weigh_rows,
@@ -188,13 +188,12 @@ def test_the_short_training_is_no_longer_than_that_of_the_members():
 
 
 @pytest.mark.parametrize("classes", [None, 2])
-def test_importance_is_the_rise_of_the_cost_of_rows_left_out_plus_its_error(classes):
+def test_the_cost_of_each_row_that_is_left_out_rises_by_that_of_all_inputs_of_a_column(classes):
     y = CLASSES % 2 if classes else REAL
     ensemble, folds = train(X, y, classes=classes)
     scaling = ensemble[0].scaling
     targets = np.eye(2)[y] if classes else y
-    measured = measure_importance(ensemble, X, targets, folds, [1, 2], np.random.default_rng(5))
-    rng, rises = np.random.default_rng(5), [[], []]
+    rng, again = np.random.default_rng(5), np.random.default_rng(5)
     for network, fold in zip(ensemble, folds):
 
         def costs(x, network=network, fold=fold):
@@ -203,12 +202,20 @@ def test_importance_is_the_rise_of_the_cost_of_rows_left_out_plus_its_error(clas
                 return -np.log(a[np.arange(len(fold)), y[fold]])
             return (((a - y[fold]) / scaling.y_std) ** 2).sum(axis=1) / 2
 
-        for k, column in enumerate([[0], [1, 2]]):
+        measured = measure_rises(network, X[fold], targets[fold], [1, 2], rng)
+        for column, rises in zip([[0], [1, 2]], measured):
             x = X[fold]
-            x[:, column] = x[rng.permutation(len(fold))][:, column]
-            rises[k].extend(costs(x) - costs(X[fold]))
-    expected = np.mean(rises, axis=1).clip(0) + np.std(rises, axis=1) / np.sqrt(60)
-    np.testing.assert_allclose(measured, expected, rtol=1e-3)
+            x[:, column] = x[again.permutation(len(fold))][:, column]
+            np.testing.assert_allclose(rises, costs(x) - costs(X[fold]), rtol=1e-3, atol=1e-5)
+
+
+def test_a_column_counts_as_its_rise_plus_the_standard_error(monkeypatch):
+    rises = iter(np.array([[[3, 5, 3, 5], [-7, -8, -7, -8], [9, 1, 9, 1]]] * 4, float))
+    monkeypatch.setattr("xpnet.tables.recipe.measure_rises", lambda *arguments: next(rises))
+    recipe, folds = SMALL.complete(60), make_folds(60, 4, np.random.default_rng(1))
+    scaling = choose_scaling(Examples(X, CLASSES, 3), recipe, folds, [1, 1, 1], seed=1)
+    expected = weigh_inputs(X, [1, 1, 1], np.array([4 + 1 / 4, 0.5 / 4, 5 + 4 / 4]))
+    np.testing.assert_allclose(1 / scaling.x_std[0], expected)
 
 
 @pytest.mark.parametrize(("rows", "ratio"), [(9_999, 4), (10_000, 2)])

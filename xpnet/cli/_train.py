@@ -119,13 +119,11 @@ def _train_table(options: argparse.Namespace) -> tuple[Ensemble, str]:
     with _explain_interrupt(options):
         model.fit(X[train], y[train], **left_out, **_select(options, OF_CHECKPOINTS))
     if options.check:
-        judged = model.check(y[train], false_alarms=2 * len(train))  # all that a member left out
+        judged = model.check(y[train], false_alarms=len(train))  # all that a member left out
         strange = judged[judged["false_alarms"] <= 1]
         write_file(options.check, strange.to_csv(index_label="row", lineterminator="\n").encode())
-        text = (
-            f"{len(strange):,} of {len(judged):,} targets look wrong, and about 1 would by chance; see {options.check}"
-        )
-        _say(options, f"Check: {text}")
+        number = f"{len(strange):,} of {len(judged):,} targets"
+        _say(options, f"Check: {number} look wrong, and about 1 would by chance; see {options.check}")
     if len(test):
         return model.ensemble_, f"Test {model.describe_scores(X[test], y[test])}"
     return model.ensemble_, f"Out-of-fold {model.describe_scores()}"

@@ -27,6 +27,7 @@ __all__ = [
     "BaseLearner",
     "BaseModel",
     "BasePerceptron",
+    "bring_home",
     "has_epochs",
     "mean_outputs",
 ]
@@ -37,6 +38,16 @@ def has_epochs(estimator: Parameters) -> bool:
     if is_called(estimator.solver, "lbfgs"):
         raise AttributeError("partial_fit is for solvers that train epoch by epoch, which lbfgs does not")
     return True
+
+
+def bring_home(result: Any, backend: Backend, home: Backend) -> Any:
+    """Move a result, or each of several, from the backend that has computed it to where X lies."""
+    if isinstance(result, (list, tuple)):
+        return type(result)(bring_home(part, backend, home) for part in result)
+    is_strings = isinstance(result, np.ndarray) and not is_numeric(result)
+    if home == backend or is_strings or sparse.issparse(result):  # other libraries have neither of the two
+        return result
+    return move_to(result, home)
 
 
 class BaseModel(BaseEstimator):
@@ -118,10 +129,7 @@ class BaseLearner(FitMixin, BaseModel):
             outputs = [predict(value, x) for value in values] if compute is None else compute(x)
         with backend.scope(first.output_dtype):
             result = transform(outputs, first)
-        is_strings = isinstance(result, np.ndarray) and not is_numeric(result)
-        if home == backend or is_strings or sparse.issparse(result):  # other libraries have neither of the two
-            return result
-        return [move_to(a, home) for a in result] if isinstance(result, list) else move_to(result, home)
+        return bring_home(result, backend, home)
 
     # scikit-learn's protocols
 

@@ -25,7 +25,8 @@ from xpnet.errors import ArgumentError
 
 PLAIN = {int, float, np.int64, np.float64}  # types of numbers that NumPy converts fast
 TRUTH = {"false": 0, "true": 1}
-BLANKS = {"?", "-", "--", "."}  # missing values, in columns of numbers and dates
+MISSING = {"NA", "N/A", "n/a", "#N/A", "<NA>", "NULL", "null", "None", "NaN", "nan"}  # as pandas reads them in a file
+BLANKS = {"?", "-", "--", ".", *MISSING}  # missing values, in columns of numbers and dates
 MOSTLY = 0.5  # a column with at least this part of numbers or dates is one of those, and other texts stand apart
 SAMPLE = 100  # texts among which formats of dates are looked for
 DAY = 86_400_000_000  # microseconds
@@ -42,6 +43,7 @@ LETTERS = re.compile(r"[^\W\d_]+")
 DIGITS = re.compile(r"[0-9]+")
 CODE = re.compile(r"0[0-9]+")
 CURRENCY = re.compile(r"[A-Z]{0,3}[$€£¥₹₽₩₺₫]|(USD|EUR|GBP|CHF|JPY|CNY|INR|Rs)\b")
+CLOCK = re.compile(r"(\d{1,3}):([0-5]\d)(?::([0-5]\d))?(?: ?([AaPp])[Mm])?")
 WHOLE_NUMBER = re.compile(r"-?[0-9]+(\.0)?")
 ISO_PATTERN = re.compile(r"\d{4}-\d\d(-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d+)?)?\s*(Z|[+-]\d\d:?\d\d)?)?)?")
 
@@ -130,14 +132,14 @@ class Cells(NamedTuple):
         sign, digits, exponent = Decimal(text).as_tuple()
         return f"{'-' * sign}{''.join(map(str, digits))}e{exponent}", ""
 
-    def quote(self, value: Any) -> str:
-        """Format a value and where it is first."""
+    def tell(self, value: Any, problem: str) -> str:
+        """Tell that the table holds a value, where it is first, and the problem with it."""
         row = int(np.flatnonzero(self.codes == list(self.values).index(value))[0])
-        return f"{truncate(value, 40)!r} in {place(row, self.column)}"
+        return f"{self.table} holds {truncate(value, 40)!r} in {place(row, self.column)}, {problem}"
 
     def error(self, value: Any, problem: str) -> ArgumentError:
         """Make an error about a value."""
-        return ArgumentError(f"{self.table} holds {self.quote(value)}, {problem}")
+        return ArgumentError(self.tell(value, problem))
 
     def spread(self, values: Sequence[float] | np.ndarray) -> np.ndarray:
         """Give each row its number, from a number for each of the different values; NaN where it is missing."""
@@ -328,13 +330,21 @@ def count_rows(cells: Cells, rows: Any = ...) -> np.ndarray:
 def split_text(text: str) -> tuple[str, str]:
     """Split a text into its number and what stands around it; nothing and all of it if it has none, or several.
 
+    Clock times are numbers of seconds.
+
     Examples
     --------
-    >>> [split_text(text) for text in ("84+", "< 5 kg", "-$1,200", "DQ", "2015/2016", "?")]
-    [('84', '+'), ('5', '< kg'), ('-1,200', '$'), ('', 'DQ'), ('', '2015/2016'), ('', '')]
+    >>> [split_text(text) for text in ("84+", "< 5 kg", "-$1,200", "DQ", "2015/2016", "?", "14:30")]
+    [('84', '+'), ('5', '< kg'), ('-1,200', '$'), ('', 'DQ'), ('', '2015/2016'), ('', ''), ('52200', 's')]
     """
     if text in BLANKS:
         return "", ""
+    if clock := CLOCK.fullmatch(text):
+        *parts, half = clock.groups()
+        hours, minutes, seconds = (int(part or 0) for part in parts)
+        if half:
+            hours = hours % 12 + 12 * (half in "Pp")
+        return f"{3600 * hours + 60 * minutes + seconds}", "s"
     if _find_fitting(text):
         return text, ""
     match = ONE_NUMBER.fullmatch(text)
@@ -435,24 +445,10 @@ def find_marks(columns: Iterable[Cells], decimal: str = "") -> Marks:
         if text and shown not in writing.decimals:
             value = _parse_number(split_text(text)[0], ".")
             problem = f"and other columns have decimal {STYLES[shown]}" if shown else f"which is taken as {value:g}"
-            warn(f"{cells.table} holds {cells.quote(text)}, {problem}; write all numbers alike, as in 1234.5")
+            warn(cells.tell(text, f"{problem}; write all numbers alike, as in 1234.5"))
     fitting = (writing.numbers for _, writing in written if shown in ("", *writing.decimals))
     signs = {*"".join(chain(*fitting))}
     return Marks(shown or ("." if signs & {*".,"} else ""), other in signs)
-
-
-def are_numbers(cells: Cells) -> bool:
-    """Tell whether all cells that have a value are numbers, however they are written, and no declared categories.
-
-    Examples
-    --------
-    >>> are_numbers(Cells("X", "a", np.arange(3), ["1,5", "?", "2"])), are_numbers(Cells("X", "a", [0], ["b"]))
-    (True, False)
-    """
-    if cells.numbers is not None:
-        return not cells.is_category
-    writing = find_writing(cells)
-    return writing is not None and writing.is_pure
 
 
 def read_cells(cells: Cells, marks: Marks) -> Numbers | Dates | Cells:
@@ -521,18 +517,16 @@ def read_numbers(cells: Cells, marks: Marks, unit: str = "", beside: Sequence[st
     return Numbers(cells.spread(values), _merge(cells, others), unit, marks)
 
 
-def require_numbers(cells: Cells, marks: Marks, unit: str = "", remedy: str = "") -> np.ndarray:
+def require_numbers(cells: Cells, marks: Marks, unit: str = "", remedy: str = "") -> Numbers:
     """Read cells that must be finite numbers, each by itself; the message for something else ends with `remedy`."""
-    if cells.numbers is not None and not unit and not np.isinf(cells.numbers).any():
-        return cells.numbers
-    cells = to_texts(cells)
-    for value in cells.values:
-        number, beside = cells.split(value)
-        if value not in BLANKS and (not number or beside != unit):
-            with_unit = f" with {unit!r}" if unit else ""
-            raise cells.error(value, f"which is not a number{with_unit}{remedy and '; '}{remedy}")
     check_marks(cells, marks, unit)
-    return read_numbers(cells, marks, unit).values
+    numbers = read_numbers(cells, marks, unit)
+    if numbers.others.values:
+        cells, first = to_texts(cells), np.argmax(numbers.others.codes >= 0)
+        with_unit = f" with {unit!r}" if unit else ""
+        problem = f"which is not a number{with_unit}{remedy and '; '}{remedy}"
+        raise cells.error(cells.values[cells.codes[first]], problem)
+    return numbers
 
 
 def check_marks(cells: Cells, marks: Marks, unit: str) -> None:
@@ -575,8 +569,8 @@ def find_formats(cells: Cells) -> list[str]:
     some = texts[:SAMPLE]
     outlines = {*map(_outline, some)}
     likely = [name for name in FORMATS if name == ISO or _outline(example_of(name)) in outlines]
-    possible = [name for name in likely if not np.isnan(_parse_dates(some, name)).all()]
-    readings = {name: _parse_dates(texts, name) for name in possible}
+    possible = [name for name in likely if any(_parse_date(text, name) for text in some)]
+    readings = {name: _to_days([_parse_date(text, name) for text in texts]) for name in possible}
     weights = {name: counts[~np.isnan(dates)].sum() for name, dates in readings.items()}
     most = max(weights.values(), default=0)
     if not most or most < MOSTLY * counts.sum():
@@ -596,9 +590,8 @@ def read_dates(cells: Cells, date_format: str = "") -> Dates:
         none = Cells(cells.table, cells.column, np.full(cells.n_rows, -1))
         return Dates(cells.days, none, zoned=cells.zoned)
     cells = to_texts(cells)
-    texts = ["" if text in BLANKS else text for text in cells.values]
-    dates = [_parse_date(text, date_format or ISO) for text in texts]
-    others = _merge(cells, ["" if parsed else text for text, parsed in zip(texts, dates)])
+    dates = [_parse_date(text, date_format or ISO) for text in cells.values]
+    others = _merge(cells, ["" if parsed or text in BLANKS else text for text, parsed in zip(cells.values, dates)])
     return Dates(cells.spread(_to_days(dates)), others, date_format, _have_zones(filter(None, dates)))
 
 
@@ -622,11 +615,6 @@ def _have_zones(dates: Iterable[Any]) -> bool | None:
     """Tell whether dates have time zones; None if some have."""
     kinds = {getattr(each, "tzinfo", None) is not None for each in dates}
     return None if len(kinds) == 2 else True in kinds
-
-
-def _parse_dates(texts: Sequence[str], date_format: str) -> np.ndarray:
-    """Parse dates as days since 1970, in UTC; NaN where one does not fit."""
-    return _to_days([_parse_date(text, date_format) for text in texts])
 
 
 def _parse_date(text: str, date_format: str) -> datetime | None:

@@ -239,14 +239,15 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         features = check_table(stand_in, X, reset=True)
         if not isinstance(features, Features):
             features = self._open(to_frame(features))
-        columns = learn_columns(features.table, features.cells, features.rows, features.marks, limits, bins)
+        columns = learn_columns(features.cells, features.rows, features.marks, limits, bins)
         statistics: dict[str, np.ndarray] = {}
         if goal is not None:
             columns, statistics = add_statistics(columns, features.cells, features.rows, goal)
+        columns = *columns, *features.left_out
         if not name_inputs(columns):
             reasons = "; ".join(f"{column.name!r}: {column.describe()}" for column in columns[:12])
             raise ArgumentError(f"{features.table} has no column to predict from ({reasons})")
-        self.__dict__ = {**vars(stand_in), "_encoding": Encoding((*columns, *features.left_out))}
+        self.__dict__ = {**vars(stand_in), "_encoding": Encoding(columns)}
         return features, statistics
 
     def _open(self, frame: Any) -> Features:

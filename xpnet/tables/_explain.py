@@ -1,4 +1,4 @@
-"""Explanations of the members of an ensemble: which columns they use, and how."""
+"""Explanations: which columns the members of an ensemble use, and how; and which targets look wrong."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from xpnet._checks import warn
+from xpnet.core.calibration import find_wrong_targets
 from xpnet.inference import predict
 from xpnet.network.ensemble import Ensemble
 from xpnet.tables._cells import Marks, find_decimal, open_column
 from xpnet.tables.columns import Column, DateColumn, NumberColumn
 from xpnet.tables.folds import Folds
+from xpnet.tables.reading import Targets
 from xpnet.tables.recipe import Examples, measure_rises
 
 FEWEST_ROWS = 500  # by which the importance of a column is measured in each member; smaller folds are repeated
@@ -61,7 +64,7 @@ def read_texts(column: Any, part: Column) -> Any:
     cells = open_column(column, "X", part.name)
     if not (cells.is_text and isinstance(part, NumberColumn | DateColumn) and part.others is None):
         return column
-    values = part.read(cells, Marks(find_decimal([cells])))
+    values = part.read(cells, Marks(find_decimal([cells]))).values
     is_date = isinstance(part, DateColumn)
     return pandas.Series(pandas.to_datetime(values, unit="D").round("s") if is_date else values)
 
@@ -107,3 +110,46 @@ def compute_partial_dependence(
             np.mean(members[-1], axis=0) if is_regression else to_numpy(ensemble.predict_proba(x)).mean(axis=0)
         )
     return np.array(means), np.std(members, axis=1)
+
+
+def label_rows(y: Any, rows: np.ndarray) -> Any:
+    """Return the labels of some rows of targets: those of their index, or their numbers; of a file, from 1.
+
+    Examples
+    --------
+    >>> label_rows([0.5, 0.25], np.array([1]))
+    array([1])
+    """
+    if isinstance(y, Targets):
+        return y.rows[rows] + 1
+    return y.index[rows] if hasattr(y, "iloc") else rows
+
+
+def warn_of_wrong_targets(y: Any, rows: np.ndarray, targets: np.ndarray, predicted: np.ndarray) -> None:
+    """Warn of targets of a regression that lie far outside of all others, with the labels of their rows.
+
+    Parameters
+    ----------
+    y
+        The targets as the user gave them, which know the names of rows and columns.
+    rows
+        The rows of them that were learnt.
+    targets, predicted
+        The targets of these rows, (n,) or (n, k), and their predictions out of fold, (n, k).
+    """
+    title, labels = "y" if hasattr(y, "iloc") else "y (rows count from 0)", label_rows(y, rows).tolist()
+    if isinstance(y, Targets):
+        title = f"column {y.column!r} of {y.table} (rows count from 1, without the header)"
+    columns = targets.reshape(predicted.shape).T
+    for name, column, its in zip(getattr(y, "columns", range(len(columns))), columns, predicted.T):
+        if not len(wrong := find_wrong_targets(column, its)):
+            continue
+        whose = title if len(columns) == 1 else f"column {name!r} of {title}"
+        values = [f"{column[k]:g} in row {labels[k]!r}" for k in wrong[:3].tolist()]
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        others = np.delete(column, wrong)
+        warn(
+            f"{whose} has {', '.join(values)}{more}, and the others are {others.min():g} to {others.max():g}; wrong "
+            "targets move the means that are predicted, widen intervals and spoil scores: correct them, or leave their "
+            "rows out"
+        )

@@ -30,7 +30,7 @@ from xpnet.core.calibration import judge_classes, judge_numbers
 from xpnet.core.model import Model
 from xpnet.data import check_some_weight, parse_rows
 from xpnet.errors import ArgumentError
-from xpnet.estimators.base import BaseModel
+from xpnet.estimators.base import BaseModel, bring_home
 from xpnet.estimators.inputs import (
     check_sample_weight,
     choose_backend,
@@ -46,7 +46,6 @@ from xpnet.estimators.targets import (
     MULTILABEL,
     Classification,
     Regression,
-    is_numeric,
     learn_labels,
 )
 from xpnet.inference import LEAST_ROWS
@@ -54,8 +53,14 @@ from xpnet.inference.metrics import Metric
 from xpnet.network.ensemble import Ensemble, parse_seeds
 from xpnet.tables._cells import label
 from xpnet.tables._encoder import TableEncoder, check_table, encode_table, fit_to_targets, get_columns, to_frame
-from xpnet.tables._explain import choose_values, compute_partial_dependence, measure_importances, read_texts
-from xpnet.tables._outliers import label_rows, warn_of_wrong_targets
+from xpnet.tables._explain import (
+    choose_values,
+    compute_partial_dependence,
+    label_rows,
+    measure_importances,
+    read_texts,
+    warn_of_wrong_targets,
+)
 from xpnet.tables._statistics import make_goal
 from xpnet.tables.columns import BINS, Encoded, count_inputs, find_inputs, group_parts, name_inputs
 from xpnet.tables.encoding import find_importances
@@ -453,10 +458,8 @@ class BaseTableModel(TableParameters, BaseModel):
         """Make the members, which know the table, and scale their inputs by a short training."""
         recipe, columns = lesson.recipe, get_columns(encoder)
         ensemble = make_members(examples, recipe, **lesson.place)
-        model = ensemble[0].value.model
         if self._numeric:
-            model.cost.require_point("the scores")
-        self._parse_metrics(model)  # so that wrong ones are refused before the training
+            ensemble[0].value.model.cost.require_point("the scores")
         if self.bins and "standardize" not in recipe.network:
             with self._show_phase("Measuring columns", len(lesson.rows)) as bar:
                 sizes, watch = [*count_inputs(columns).values()], [MoveBar(bar)]
@@ -545,15 +548,8 @@ class BaseTableModel(TableParameters, BaseModel):
     def _compute(self, X: Any, method: str, **options: Any) -> Any:
         """Call a method of the ensemble for a table; return its result, or its two results, where X lies."""
         x = self._encode(X).x
-        results = getattr(self.ensemble_, method)(x, **options)
-        return tuple(self._move_to(X, a) for a in results) if isinstance(results, tuple) else self._move_to(X, results)
-
-    def _move_to(self, X: Any, result: Any) -> Any:
-        """Move a result to where X lies; texts stay on the host."""
-        home, backend = backend_of(X), self.ensemble_.backend
-        if home == backend or (isinstance(result, np.ndarray) and not is_numeric(result)):
-            return result
-        return move_to(result, home)
+        result = getattr(self.ensemble_, method)(x, **options)
+        return bring_home(result, self.ensemble_.backend, backend_of(X))
 
     # scikit-learn's protocols
 
@@ -680,13 +676,12 @@ class TableClassifier(ClassifierMixin, BaseTableModel):
         if self._class_weight is not None:
             with value.scope():
                 weighted = p * value.backend.asarray(self._class_weight, value.dtype)
-        labels = self._move_to(X, self._problem.decode(weighted, value))
-        if not return_proba:
-            return labels
-        with value.scope():
-            one_hot = xp.eye(p.shape[1], dtype=p.dtype, device=p.device)
-            p_best = xp.vecdot(p, xp.take(one_hot, xp.argmax(weighted, axis=1), axis=0))
-        return labels, self._move_to(X, p_best)
+        result = self._problem.decode(weighted, value)
+        if return_proba:
+            with value.scope():
+                one_hot = xp.eye(p.shape[1], dtype=p.dtype, device=p.device)
+                result = result, xp.vecdot(p, xp.take(one_hot, xp.argmax(weighted, axis=1), axis=0))
+        return bring_home(result, value.backend, backend_of(X))
 
     def predict_proba(self, X: Any) -> Array:
         """Predict the probability of each class: the geometric mean of the members, calibrated.

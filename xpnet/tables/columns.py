@@ -25,6 +25,7 @@ from xpnet._checks import list_names, truncate, warn
 from xpnet._names import find_nearest
 from xpnet.errors import ArgumentError
 from xpnet.tables._cells import (
+    MISSING,
     Cells,
     Dates,
     Marks,
@@ -42,6 +43,7 @@ from xpnet.tables._cells import (
     read_numbers,
     require_dates,
     require_numbers,
+    to_texts,
 )
 from xpnet.tables._statistics import Goal, StatisticsColumn, learn_statistics, name_groups
 
@@ -299,13 +301,13 @@ class NumberColumn(_MeasuredColumn):
         """The inputs by their names."""
         return self._list_terms(self.name, "{:.6g}".format)
 
-    def read(self, cells: Cells, marks: Marks) -> np.ndarray:
-        """Return the numbers (n,) that inputs are made of, NaN where they are missing."""
+    def read(self, cells: Cells, marks: Marks) -> Numbers:
+        """Read the numbers that inputs are made of."""
         marks = Marks(self.decimal, self.grouped) if self.decimal else marks
         if self.others is not None:
             if not self.decimal:
                 check_marks(cells, marks, self.unit)
-            return read_numbers(cells, marks, self.unit, self.others).values
+            return read_numbers(cells, marks, self.unit, self.others)
         return require_numbers(number_truth(cells), marks, self.unit, "it held those in training")
 
     def describe(self) -> str:
@@ -341,8 +343,8 @@ class DateColumn(_MeasuredColumn):
             terms[f"{self.name} ({wave}, cosine)"] = ColumnTerm("wave", -period / 4, period)
         return terms
 
-    def read(self, cells: Cells, marks: Marks) -> np.ndarray:
-        """Return the days since 1970 (n,) that inputs are made of, NaN where they are missing."""
+    def read(self, cells: Cells, marks: Marks) -> Dates:
+        """Read the dates that inputs are made of."""
         dates = (require_dates if self.others is None else read_dates)(cells, self.format)
         if self.zoned not in (dates.zoned, None) and not np.isnan(dates.values).all():
             has = {True: "time zones", False: "no time zones", None: "time zones in some rows"}
@@ -350,7 +352,7 @@ class DateColumn(_MeasuredColumn):
                 f"the dates in column {self.name!r} of {cells.table} have {has[dates.zoned]}, and in training "
                 f"{has[self.zoned]}"
             )
-        return dates.values
+        return dates
 
     def describe(self) -> str:
         """Describe what is done with the column."""
@@ -434,7 +436,9 @@ class CategoryColumn:
     def encode(self, cells: Cells, marks: Marks) -> tuple[np.ndarray, np.ndarray]:
         """Return the inputs (n, n_inputs), and which values are of a kind that training did not have."""
         lookup = self.lookup
-        places = [lookup.places.get(value, lookup.unknown) for value in cells.values]
+        places = [
+            lookup.places.get(value, lookup.missing if value in MISSING else lookup.unknown) for value in cells.values
+        ]
         rows = np.array([*places, lookup.missing])[cells.codes]
         return lookup.rows[rows], rows == len(lookup.rows) - 1
 
@@ -461,16 +465,13 @@ class MarkColumn(CategoryColumn):
     Examples
     --------
     >>> marks = MarkColumn("age", ("+", "unknown"), missing=False, rare=False)
-    >>> marks.encode(Cells("X", "age", np.arange(3), ["84", "84+", "unknown"]), Marks())[0]
+    >>> marks.encode(Cells("X", "age", np.array([-1, 0, 1]), ["+", "unknown"]), Marks())[0]
     array([[0., 0.],
            [1., 0.],
            [0., 1.]], dtype=float32)
     """
 
     kind: ClassVar[str] = "mark"
-    unit: str = ""  # of the numbers
-    decimal: str = ""
-    format: str = ""  # of the dates
 
     @cached_property
     def lookup(self) -> Lookup:
@@ -480,10 +481,8 @@ class MarkColumn(CategoryColumn):
 
     def encode(self, cells: Cells, marks: Marks) -> tuple[np.ndarray, np.ndarray]:
         """Return the inputs (n, n_inputs), and which values are of a kind that training did not have."""
-        marks = Marks(self.decimal) if self.decimal else marks
-        reading = read_dates(cells, self.format) if self.format else read_numbers(cells, marks, self.unit)
-        x, unseen = super().encode(reading.others, marks)
-        return x, unseen & (reading.others.codes >= 0)
+        x, unseen = super().encode(cells, marks)
+        return x, unseen & (cells.codes >= 0)
 
     def describe(self) -> str:
         """Describe what is done with the column."""
@@ -568,7 +567,6 @@ def has_name(column: str) -> bool:
 
 
 def learn_columns(
-    table: str,
     columns: Mapping[str, Cells],
     rows: np.ndarray,
     marks: Marks,
@@ -579,8 +577,6 @@ def learn_columns(
 
     Parameters
     ----------
-    table
-        Name of the table, for messages.
     columns
         The cells of the features, from `open_columns`.
     rows
@@ -597,8 +593,8 @@ def learn_columns(
     UserWarning
         If dates can be read in two ways.
     """
-    named = {name: cells for name, cells in columns.items() if has_name(name)}
-    readings = _choose_dates(named, {name: read_cells(cells, marks) for name, cells in named.items()})
+    read = {name: read_cells(cells, marks) for name, cells in columns.items() if has_name(name)}
+    readings = _choose_dates(columns, read)
     learnt: list[Column] = []
     for name in columns:
         if name not in readings:
@@ -606,7 +602,7 @@ def learn_columns(
         elif isinstance(reading := readings[name], Cells):
             learnt.append(CategoryColumn.learn(name, reading, rows, limits, bins > 0))
         else:
-            learnt += _learn_measured(name, reading, rows, limits, bins)
+            learnt += _learn_measured(columns[name], reading, rows, limits, bins)
     return tuple(learnt)
 
 
@@ -623,7 +619,7 @@ def _choose_dates(
             if days_first:
                 chosen[name] = reading = read_dates(cells, reading.or_format)
             text = next(text for text in cells.values if text not in reading.others.values)
-            warn(f"{cells.table} holds {cells.quote(text)}, which is read as in {example_of(reading.format)}; {remedy}")
+            warn(cells.tell(text, f"which is read as in {example_of(reading.format)}; {remedy}"))
         if reading.zoned is None:
             problem = f"{cells.table} holds dates with and without a time zone in column {name!r}"
             warn(f"{problem}, and these are read in UTC; {remedy}T23:59Z")
@@ -631,31 +627,26 @@ def _choose_dates(
 
 
 def _learn_measured(
-    name: str, reading: Numbers | Dates, rows: np.ndarray, limits: Limits, bins: int
+    cells: Cells, reading: Numbers | Dates, rows: np.ndarray, limits: Limits, bins: int
 ) -> Iterator[Column]:
-    """Learn a part for numbers or dates, and one for other texts if there are some."""
-    others = reading.others
+    """Learn a part for numbers or dates, if these differ, and one for other texts if there are some."""
+    name, others = cells.column, reading.others
     known = count_rows(others, rows) > 1  # a text in a single row is rare
     numbers = np.where(np.append(known, True)[others.codes], reading.values, np.nan)[rows]
     present = numbers[~np.isnan(numbers)]
     if len(present) == 0 or (numbers == numbers[0]).all():
-        write = "{:g}".format if isinstance(reading, Numbers) else _format_date
-        yield DroppedColumn(name, f"always {write(numbers[0])}" if len(present) else "no values")
+        yield CategoryColumn.learn(name, to_texts(cells), rows, limits, bins > 0)
+        return
+    measured = name, float(np.median(present)), len(present) < len(numbers), Bins.learn(present, bins)
+    beside = tuple(text for text, is_known in zip(others.values, known) if is_known) if others.values else None
+    if isinstance(reading, Numbers):
+        yield NumberColumn(*measured, beside, reading.unit, *reading.marks)
     else:
-        measured = name, float(np.median(present)), len(present) < len(numbers), Bins.learn(present, bins)
-        beside = tuple(text for text, is_known in zip(others.values, known) if is_known) if others.values else None
-        if isinstance(reading, Numbers):
-            yield NumberColumn(*measured, beside, reading.unit, *reading.marks)
-        else:
-            waves = tuple(wave for wave, period in WAVES.items() if np.ptp(present / period % 1) > 0)
-            yield DateColumn(*measured, beside, reading.format, waves, reading.zoned)
+        waves = tuple(wave for wave, period in WAVES.items() if np.ptp(present / period % 1) > 0)
+        yield DateColumn(*measured, beside, reading.format, waves, reading.zoned)
     texts = CategoryColumn.learn(name, others, rows, limits, signed=False)
     if isinstance(texts, CategoryColumn):
-        mark = MarkColumn(name, texts.values, False, texts.rare)
-        if isinstance(reading, Numbers):
-            yield replace(mark, unit=reading.unit, decimal=reading.marks.decimal)
-        else:
-            yield replace(mark, format=reading.format)
+        yield MarkColumn(name, texts.values, False, texts.rare)
 
 
 def add_statistics(
@@ -776,16 +767,17 @@ class Encoding:
         n = cells[self.names[0]].n_rows
         x = np.empty((n, self.places[-1][0].stop), choose_input_dtype(self.used))
         unseen = np.zeros((n, len(self.names)), bool)
-        numbers, read = [], dict[str, Cells]()
+        numbers, readings = [], dict[str, Numbers | Dates]()
         for column, (inputs, k) in zip(self.used, self.places):
-            own = cells[column.name]
+            own, reading = cells[column.name], readings.get(column.name)
             if isinstance(column, _MeasuredColumn):
-                values = column.read(own, marks)
-                read[column.name] = own._replace(numbers=values)
-                numbers.append(values)
-                new = np.isnan(values) if not column.missing else False
+                readings[column.name] = reading = column.read(own, marks)
+                numbers.append(reading.values)
+                new = np.isnan(reading.values) if not column.missing else False
             else:
-                own = read.get(column.name, own) if isinstance(column, StatisticsColumn) else own
+                if reading is not None:
+                    is_mark = isinstance(column, MarkColumn)
+                    own = reading.others if is_mark else own._replace(numbers=reading.values)
                 x[:, inputs], new = column.encode(own, marks)
             unseen[:, k] |= new
         if numbers:

@@ -24,8 +24,8 @@ from xpnet.errors import ArgumentError
 from xpnet.tables._cells import (
     Cells,
     Marks,
+    Writing,
     are_codes,
-    are_numbers,
     find_decimal,
     find_declared,
     find_marks,
@@ -197,11 +197,11 @@ class Table(NamedTuple):
         cells = open_columns(self.frame[names], self.name, {*categories, *find_declared(self.frame)})
         target_cells = self._open_target(target)
         marks = find_marks([target_cells, *cells.values()], self.decimal)
-        if _has_classes(target_cells, task, marks):
+        writing = find_writing(target_cells)
+        if _has_classes(target_cells, writing, task, marks):
             targets = self._read_classes(target_cells)
         else:
-            unit = writing.unit if (writing := find_writing(target_cells)) else ""
-            targets = self._read_reals(target_cells, marks, unit)
+            targets = self._read_reals(target_cells, marks, writing.unit if writing else "")
         if np.ptp(targets.y) == 0:
             always = f"column {target!r} of {self.name} holds {targets.values[0]!s} in every row"
             raise ArgumentError(f"{always}; give a target whose values differ")
@@ -267,8 +267,8 @@ class Table(NamedTuple):
 
     def _read_reals(self, cells: Cells, marks: Marks, unit: str) -> Targets:
         """Return real targets."""
-        values = require_numbers(cells, marks, unit, "--task regression needs plain numbers, as in 1234.5")
-        return replace(self._make_targets(cells.column, values), unit=unit)
+        numbers = require_numbers(cells, marks, unit, "--task regression needs plain numbers, as in 1234.5")
+        return replace(self._make_targets(cells.column, numbers.values), unit=unit)
 
     def _read_classes(self, cells: Cells, labels: Sequence[str] = ()) -> Targets:
         """Return classes: by these labels, or numbers in increasing order, and texts in alphabetical order."""
@@ -301,9 +301,10 @@ class Table(NamedTuple):
             raise classes.error(labels[0], f"{problem}; for real targets give plain numbers, as in 1234.5")
 
 
-def _has_classes(cells: Cells, task: str | None, marks: Marks) -> bool:
+def _has_classes(cells: Cells, writing: Writing | None, task: str | None, marks: Marks) -> bool:
     """Tell whether the target holds classes rather than real numbers."""
-    if task is not None or not are_numbers(cells):
+    are_numbers = writing.is_pure if writing else cells.numbers is not None and not cells.is_category
+    if task is not None or not are_numbers:
         return task != "regression"
     values = np.unique(read_numbers(cells, marks).values)  # of any unit
     values = values[~np.isnan(values)]

@@ -50,7 +50,6 @@ __all__ = [
     "make_members",
     "make_scaling",
     "make_schedule",
-    "measure_importance",
     "measure_rises",
     "train_members",
     "weigh_inputs",
@@ -223,41 +222,16 @@ def choose_scaling(
     ensemble = make_members(examples, short, **settings)
     give_scaling(ensemble, scaling)
     _train(ensemble, examples, short, rows, left_out, threads=threads, progress=False)
-    importance = measure_importance(ensemble, examples.x, examples.targets, left_out, columns, rng)
+    rises = np.concatenate(
+        [
+            measure_rises(network, examples.x[fold], examples.targets[fold], columns, rng)
+            for network, fold in zip(ensemble, left_out)
+        ],
+        axis=1,
+    )
+    # The standard error is added because a column counts as what it may well be: few rows hardly tell which matter
+    importance = np.maximum(rises.mean(axis=1), 0) + rises.std(axis=1) / np.sqrt(rises.shape[1])
     return scaling._replace(x_std=1 / weigh_inputs(examples.x, columns, importance)[None])
-
-
-def measure_importance(
-    ensemble: Ensemble,
-    x: np.ndarray,
-    targets: np.ndarray,
-    folds: Folds,
-    columns: Sequence[int],
-    rng: np.random.Generator,
-) -> np.ndarray:
-    """Measure how much the cost of the rows left out rises when a column is shuffled among them, plus its error.
-
-    The rise is the permutation importance (L. Breiman, "Random Forests", Machine Learning, 2001). Its standard error is
-    added because a column counts as what it may well be: few rows hardly tell which columns matter.
-
-    Parameters
-    ----------
-    ensemble
-        Trained members.
-    x
-        Encoded inputs (n, n_in).
-    targets
-        Targets (n, n_targets), or one-hot rows.
-    folds
-        The rows that each member leaves out.
-    columns
-        The number of inputs of each column.
-    rng
-        Shuffles.
-    """
-    parts = [measure_rises(net, x[rows], targets[rows], columns, rng) for net, rows in zip(ensemble, folds)]
-    rises = np.concatenate(parts, axis=1)
-    return np.maximum(rises.mean(axis=1), 0) + rises.std(axis=1) / np.sqrt(rises.shape[1])
 
 
 def measure_rises(
@@ -265,7 +239,21 @@ def measure_rises(
 ) -> np.ndarray:
     """Measure how much the cost of each row rises when a column is shuffled, (columns, rows). Synchronizes.
 
-    Only what the column contributes to the first layer is computed anew. Arguments are those of `measure_importance`.
+    In the mean over the rows, this is permutation importance (L. Breiman, "Random Forests", Machine Learning, 2001).
+    Only what the column contributes to the first layer is computed anew.
+
+    Parameters
+    ----------
+    network
+        A trained member.
+    x
+        Encoded inputs of rows that it has left out, (n, n_in).
+    targets
+        Their targets (n, n_targets), or one-hot rows.
+    columns
+        The number of inputs of each column.
+    rng
+        Shuffles.
     """
     value = network.value
     to_numpy, sigmas, output = value.backend.to_numpy, value.model.sigmas, value.model.output
