@@ -391,6 +391,7 @@ FALSE_ALARMS = 0.0005  # expected in a table, of warnings
 EXPLAINED = 0.25  # error of a target that is predicted, as a fraction of its distance from the median
 INNER_SHARE, OUTER_SHARE = 0.2, 0.02  # of the errors that are larger than those that tell their tail
 LEAST_TAIL = 0.25  # of γ, a little more than that of normal numbers
+UNUSUAL_ROWS = 15, 50  # of the least probable classes, the numbers of those that tell how right the probabilities are
 USUAL_LEVEL = 0.9  # of the intervals beside targets, and of the errors that no wrong target reaches
 
 
@@ -468,7 +469,9 @@ def judge_classes(y: np.ndarray, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     -------
     pair of arrays
         The probability of the class of each row; and the number of rows with a class at most as probable to expect, if
-        the probabilities are right: the sum of all probabilities that are not larger.
+        no class is wrong. That is the sum of all probabilities that are not larger, or more: the smallest probabilities
+        are often too small. How much, the rows tell that are unusual, but more than those that may be wrong: from the
+        15th to the 50th, the number of rows grows as a power of that sum, and before them it is taken to do so.
 
     Examples
     --------
@@ -476,4 +479,10 @@ def judge_classes(y: np.ndarray, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     (array([0.75 , 0.5  , 0.125]), array([2.125, 1.375, 0.125]))
     """
     own, ordered = p[np.arange(len(y)), y], np.sort(p, axis=None)
-    return own, np.cumsum(ordered)[np.searchsorted(ordered, own, side="right") - 1]
+    expected = np.cumsum(ordered)[np.searchsorted(ordered, own, side="right") - 1]
+    if len(y) < UNUSUAL_ROWS[1]:
+        return own, expected
+    inner, outer = np.sort(expected)[[number - 1 for number in UNUSUAL_ROWS]]
+    with np.errstate(divide="ignore"):
+        power = min(math.log(UNUSUAL_ROWS[1] / UNUSUAL_ROWS[0]) / np.log(outer / inner), 1.0)
+    return own, np.clip(UNUSUAL_ROWS[0] * (expected / inner) ** power, expected, len(y))
