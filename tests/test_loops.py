@@ -326,6 +326,28 @@ def test_any_number_of_threads_gives_the_same_bits(monkeypatch):
     assert loops.get_threads() == 1
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize(
+    ("m", "k", "n", "orders"),
+    [(778, 41, 85, "FFF"), (1187, 45, 32, "FFF"), (784, 128, 100, "FCC"), (128, 128, 128, "CFC")],
+)
+def test_products_that_threads_share_have_the_bits_of_the_whole(m, k, n, orders, dtype):
+    """On each kind of processor, a BLAS has other lengths of parts for which this is so, or none."""
+    rng = np.random.default_rng(0)
+    x, y, out = (
+        np.asarray(rng.standard_normal(shape), dtype, order) for shape, order in zip(((m, k), (k, n), (m, n)), orders)
+    )
+    code, calls = translate.translate([partial(np.matmul, x, y, out)])
+    assert not calls
+    expected = np.matmul(x, y, out).copy()
+    for threads in range(2, 9):
+        loops.set_threads(threads)
+        out[...] = 0
+        code.run()
+        assert out.tobytes() == expected.tobytes(), threads
+    loops.set_threads(1)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_a_forked_process_starts_threads_of_its_own():
     program = f"""

@@ -19,6 +19,7 @@ EXACT = {
 # Numbers that NumPy adds in one go: until 2.3, a buffer full of them
 MOST_ADDED = np.getbufsize() if np.lib.NumpyVersion(np.__version__) < "2.3.0" else math.inf
 UNITS = 8, 12, 16, 24, 32, 48  # rows
+MAX_THREADS = 64  # as in pool.h
 SHARED_MULTIPLICATIONS = 1_500_000  # a product with fewer takes too little time to be shared
 
 
@@ -140,18 +141,18 @@ def _find_unit(ufunc: Any, factors: Sequence[np.ndarray], out: np.ndarray) -> in
 
 @cache
 def _try_units(*layouts: Any) -> int:
-    """Try each unit on random numbers: a BLAS may add them in another order in the last rows."""
+    """Try each unit on random numbers: a BLAS may add them in another order in pieces of some lengths."""
     rng = np.random.default_rng(0)
     a, b, out = (
         np.asarray(rng.standard_normal(shape), dtype, order="C" if c_contiguous else "F")
         for shape, dtype, c_contiguous, _ in layouts
     )
     np.matmul(a, b, out=out)
+    n, pieces = len(a), np.empty_like(out)
     for unit in UNITS:
-        pieces = np.empty_like(out)
-        for i in range(0, len(a), unit):
-            np.matmul(a[i : i + unit], b, out=pieces[i : i + unit])
-        if len(a) > unit and np.array_equal(pieces, out):
+        lengths = {unit * math.ceil(math.ceil(n / unit) / threads) for threads in range(2, MAX_THREADS + 1)}
+        ends = [rows for k in lengths for rows in (slice(k), slice((n - 1) // k * k, n))]  # those between are alike
+        if n > unit and all(np.array_equal(np.matmul(a[rows], b, pieces[rows]), out[rows]) for rows in ends):
             return unit
     return 0
 

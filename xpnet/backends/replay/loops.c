@@ -32,7 +32,6 @@
 /* elements: a run of elementwise loops goes over its arrays in pieces that stay in the cache. A multiple of those that
    any vector loop takes at once, so that each is computed as in the whole array */
 #define TILE 2048
-#define PARTS 2               /* of shared work, for each thread */
 #define AHEAD 2               /* rows: before one is taken, the memory is asked for the beginning of a later one, ... */
 #define AHEAD_BYTES 1024      /* ... which is this long */
 #define LISTEN 0.01           /* seconds from one look for signals to the next */
@@ -62,6 +61,8 @@ typedef struct {
     Py_ssize_t length, capacity, run; /* `run` is the first instruction of the last run of tiles */
     PyObject *kept;                   /* arrays and calls */
     atomic_int is_busy;
+    int has_shares; /* whether threads may share a product: in steps without, what they gain is lost between caches */
+    Pace pace;
 } Operations;
 
 /* Inner loops of our own */
@@ -420,7 +421,7 @@ static PyObject *add_product(Operations *self, PyObject *args) {
     if (!new) REFUSE;
     memcpy(new->sizes + 1, core_sizes, sizeof core_sizes);
     memcpy(new->steps + n, core_steps, n_core * sizeof *core_steps);
-    if (n_core == 6 && new->sizes[0] == 1 && unit > 0 && new->sizes[1] > unit) new->unit = unit;
+    if (n_core == 6 && new->sizes[0] == 1 && unit > 0 && new->sizes[1] > unit) new->unit = unit, self->has_shares = 1;
     DONE(append(self, loop, data, arrays, 0));
 }
 
@@ -541,48 +542,9 @@ static void run_tiles(const Instruction *first, npy_intp begin, npy_intp end) {
     }
 }
 
-/* Work that threads share: instructions, and the size of its parts along their inner axis, or of rows of a product */
-typedef struct {
-    const Instruction *first;
-    npy_intp part;
-} Shared;
-
-static void run_part_of_tiles(const void *context, int k) {
-    const Shared *shared = context;
-    npy_intp begin = k * shared->part;
-    run_tiles(shared->first, begin, Py_MIN(begin + shared->part, shared->first->sizes[0]));
-}
-
-static void run_part_of_product(const void *context, int k) {
-    const Shared *shared = context;
-    Instruction part = *shared->first;
-    npy_intp begin = k * shared->part;
-    part.sizes[1] = Py_MIN(shared->part, part.sizes[1] - begin);
-    part.start[0] += begin * part.steps[3];
-    part.start[2] += begin * part.steps[7];
-    part.loop(part.start, part.sizes, part.steps, part.data);
-}
-
-static void share(Work work, const Instruction *first, npy_intp size, npy_intp unit, int n_threads) {
-    npy_intp n_units = (size + unit - 1) / unit, n_parts = Py_MIN(n_units, PARTS * n_threads);
-    Shared shared = {first, unit * ((n_units + n_parts - 1) / n_parts)};
-    pool_share(work, &shared, (int)((size + shared.part - 1) / shared.part));
-}
-
-static void run_instruction(const Instruction *i, int n_threads) {
-    if (i->unit && n_threads > 1)
-        share(run_part_of_product, i, i->sizes[1], i->unit, n_threads);
-    else if (!i->is_elementwise)
-        run_loop(i);
-    else if (n_threads > 1 && i->sizes[0] * i->together >= SHARED_ELEMENTS)
-        share(run_part_of_tiles, i, i->sizes[0], TILE, n_threads);
-    else
-        run_tiles(i, 0, i->sizes[0]);
-}
-
 /* Rounds of all instructions, and the numbers of the rows that they take, from `lowest` to `highest` */
 typedef struct {
-    npy_intp n_rounds, n_numbers;
+    npy_intp n_rounds, round, n_numbers;
     const npy_int32 *numbers;
     npy_int32 lowest, highest;
 } Rounds;
@@ -635,10 +597,10 @@ static int read_arguments(Operations *self, PyObject *args, Rounds *rounds) {
     return 0;
 }
 
-static void take_rows(const Instruction *i, const Rounds *rounds, npy_intp round) {
-    npy_intp n = i->outer_sizes[0], first = round * n, step = i->outer_steps[0][0];
+static void take_rows(const Instruction *i, const Rounds *rounds, npy_intp begin, npy_intp end) {
+    npy_intp first = rounds->round * i->outer_sizes[0], step = i->outer_steps[0][0];
     npy_intp ahead = Py_MIN(i->sizes[0] * i->item_size[0], AHEAD_BYTES);
-    for (npy_intp k = 0; k < n; k++) {
+    for (npy_intp k = begin; k < end; k++) {
         if (i->is_numbered && first + k + AHEAD < rounds->n_numbers)
             for (npy_intp at = 0; at < ahead; at += 64)
                 PREFETCH(i->start[0] + rounds->numbers[first + k + AHEAD] * step + at);
@@ -648,8 +610,60 @@ static void take_rows(const Instruction *i, const Rounds *rounds, npy_intp round
     }
 }
 
+/* Work that threads share, and the size of its parts: along the inner axis of elementwise instructions, or rows */
+typedef struct {
+    const Instruction *first;
+    const Rounds *rounds;
+    npy_intp part;
+} Shared;
+
+static void run_part_of_tiles(const void *context, int k) {
+    const Shared *shared = context;
+    npy_intp begin = k * shared->part;
+    run_tiles(shared->first, begin, Py_MIN(begin + shared->part, shared->first->sizes[0]));
+}
+
+static void run_part_of_product(const void *context, int k) {
+    const Shared *shared = context;
+    Instruction part = *shared->first;
+    npy_intp begin = k * shared->part;
+    part.sizes[1] = Py_MIN(shared->part, part.sizes[1] - begin);
+    part.start[0] += begin * part.steps[3];
+    part.start[2] += begin * part.steps[7];
+    part.loop(part.start, part.sizes, part.steps, part.data);
+}
+
+static void take_part_of_rows(const void *context, int k) {
+    const Shared *shared = context;
+    npy_intp begin = k * shared->part;
+    take_rows(shared->first, shared->rounds, begin, Py_MIN(begin + shared->part, shared->first->outer_sizes[0]));
+}
+
+/* One part for each thread, as each part of a product packs the other factor anew. `_translate.py` knows this rule. */
+static void share(Work work, const Instruction *first, const Rounds *rounds, npy_intp size, npy_intp unit,
+                  int n_threads) {
+    npy_intp n_units = (size + unit - 1) / unit;
+    Shared shared = {first, rounds, unit * ((n_units + n_threads - 1) / n_threads)};
+    pool_share(work, &shared, (int)((size + shared.part - 1) / shared.part), n_threads);
+}
+
+static void run_instruction(const Instruction *i, const Rounds *rounds, int n_threads) {
+    if (i->target && n_threads > 1 && i->outer_sizes[0] * i->sizes[0] >= SHARED_ELEMENTS)
+        share(take_part_of_rows, i, rounds, i->outer_sizes[0], 1, n_threads);
+    else if (i->target)
+        take_rows(i, rounds, 0, i->outer_sizes[0]);
+    else if (i->unit && n_threads > 1)
+        share(run_part_of_product, i, rounds, i->sizes[1], i->unit, n_threads);
+    else if (!i->is_elementwise)
+        run_loop(i);
+    else if (n_threads > 1 && i->sizes[0] * i->together >= SHARED_ELEMENTS)
+        share(run_part_of_tiles, i, rounds, i->sizes[0], TILE, n_threads);
+    else
+        run_tiles(i, 0, i->sizes[0]);
+}
+
 /* Run all instructions once; -1 if one has failed: a call in Python, or before it a product that found no memory */
-static int run_round(Operations *self, const Rounds *rounds, npy_intp round, int n_threads, PyThreadState **thread) {
+static int run_round(Operations *self, const Rounds *rounds, int n_threads, PyThreadState **thread) {
     for (Py_ssize_t at = 0; at < self->length; at += self->code[at].together) {
         Instruction *i = &self->code[at];
         if (i->call) {
@@ -658,10 +672,8 @@ static int run_round(Operations *self, const Rounds *rounds, npy_intp round, int
             Py_XDECREF(result);
             *thread = PyEval_SaveThread();
             if (!result) return -1;
-        } else if (i->target)
-            take_rows(i, rounds, round);
-        else
-            run_instruction(i, n_threads);
+        } else
+            run_instruction(i, rounds, n_threads);
     }
     return 0;
 }
@@ -679,18 +691,21 @@ static int handle_signals(PyThreadState **thread) {
 static PyObject *run_rounds(Operations *self, PyObject *args) {
     Rounds rounds = {.n_rounds = 1};
     if (read_arguments(self, args, &rounds) < 0) return NULL;
-    int n_threads = pool_acquire();
+    int n_threads = self->has_shares ? pool_acquire(&self->pace) : 0;
     PyThreadState *thread = PyEval_SaveThread();
-    double looked = now();
-    for (npy_intp round = 0; round < rounds.n_rounds; round++) {
-        if (run_round(self, &rounds, round, n_threads, &thread) < 0) break;
-        if (now() - looked < LISTEN) continue;
+    double looked = now(), begun = looked;
+    for (; rounds.round < rounds.n_rounds; rounds.round++) {
+        if (run_round(self, &rounds, n_threads, &thread) < 0) break;
+        double ended = now();
+        if (n_threads) n_threads = pool_choose(&self->pace, ended - begun);
+        begun = ended;
+        if (ended - looked < LISTEN) continue;
         if (handle_signals(&thread) < 0) break;
-        looked = now();
+        looked = begun = now();
     }
     feclearexcept(FE_ALL_EXCEPT); /* or NumPy would report them for its next operation */
     PyEval_RestoreThread(thread);
-    if (n_threads > 1) pool_release();
+    if (n_threads) pool_release();
     return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
 }
 

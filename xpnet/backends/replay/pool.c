@@ -15,39 +15,31 @@
 #define PAUSE() ((void)0)
 #endif
 
-#define MAX_HELPERS 63
-#define SPINS 4000         /* pauses, some ten microseconds, in which a helper looks for work before it sleeps */
-#define PATIENCE 20e-6     /* seconds that a helper may take longer than the caller did for a part, before it is late */
-#define NAP 50             /* microseconds in which the caller leaves its core to a helper that has lost its own */
-#define WINDOW 0.001       /* seconds after which the caller looks whether it has lost its own core */
-#define TOLERATED 0.1      /* share of the time that may be lost, by that and by waiting for helpers */
-#define MOST_LOST 0.002    /* seconds beyond that, before helpers that are late, or else all, ... */
-#define SHORTEST_REST 0.02 /* ... are left out for this time, and for twice the time if that happens again soon */
-#define LONGEST_REST 1.0
+#define SPINS 4000       /* pauses, some ten microseconds, in which a helper looks for work before it sleeps */
+#define PATIENCE 20e-6   /* seconds that a helper may take longer than the caller did for a part, before that sleeps */
+#define NAP 50           /* microseconds of sleep, which leave the core to a helper that has lost its own */
+#define WINDOW 0.01      /* seconds of rounds, at least, whose mean is taken */
+#define SHORTEST_REST 2  /* windows from one trial of another number of threads to the next; ... */
+#define LONGEST_REST 128 /* ... twice as many after each trial or change, up to this, unless a choice had lasted */
 
 typedef struct {
     PyThread_type_lock bell; /* held while the helper sleeps */
-    atomic_int asleep, resting, working;
-    double rest, until; /* how long it was left out last, and until when */
-    int is_late;
+    atomic_int asleep;
+    atomic_int home; /* the part from which on it looks for one to do, or -1 if it is left out */
 } Helper;
 
 static struct {
     atomic_int n_threads;
     int n_started;
     atomic_flag in_use;
-    /* The number of the current work, in the upper half, and of the parts that nobody has taken. Whoever takes one
-       knows that the work below stays as it is until that part is done. */
+    /* A bit for each part that nobody has taken. Whoever takes one knows that the work below stays as it is until that
+       part is done. */
     atomic_ullong open;
     atomic_int done;
     Work work;
     const void *context;
-    double lost;             /* seconds lost lately, less what is tolerated */
-    double began, cpu_began; /* when the caller began, or was looked at, on the clock of the wall and on its own */
-    double used, starved;    /* seconds since helpers were judged, and of them those in which the caller had no core */
-    double napped, waited;   /* of them those of naps, and of waiting for helpers that were late */
-    PyThread_type_lock nap;  /* always held: waiting for it is sleeping */
-    Helper *helpers[MAX_HELPERS];
+    PyThread_type_lock nap; /* always held: waiting for it is sleeping */
+    Helper *helpers[MAX_THREADS - 1];
 } pool = {.n_threads = 1, .in_use = ATOMIC_FLAG_INIT};
 
 double now(void) {
@@ -60,26 +52,16 @@ double now(void) {
     return t.tv_sec + 1e-9 * t.tv_nsec;
 }
 
-/* Seconds for which the calling thread has had a core */
-static double cpu_time(void) {
-#ifdef CLOCK_THREAD_CPUTIME_ID
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return t.tv_sec + 1e-9 * t.tv_nsec;
-#else
-    return now(); /* as if it always had one */
-#endif
-}
-
-/* Take a part and do it; false if there is none left */
-static int do_part(atomic_int *working) {
+/* Take the first part from `home` on that nobody has, and do it; false if there is none left. So a thread gets the same
+   parts in each round, and finds in its core's cache what it wrote there in the last one. */
+static int do_part(int home) {
     unsigned long long open = atomic_load(&pool.open);
+    int part;
     do {
-        if ((open & 0xffffffff) == 0) return 0;
-        if (working) atomic_store(working, 1);
-    } while (!atomic_compare_exchange_weak(&pool.open, &open, open - 1));
-    pool.work(pool.context, (int)(open & 0xffffffff) - 1);
-    if (working) atomic_store(working, 0);
+        if (!open) return 0;
+        for (part = home; !(open >> part & 1);) part = (part + 1) % MAX_THREADS;
+    } while (!atomic_compare_exchange_weak(&pool.open, &open, open & ~(1ull << part)));
+    pool.work(pool.context, part);
     atomic_fetch_add(&pool.done, 1);
     return 1;
 }
@@ -88,13 +70,12 @@ static void help(void *argument) {
     Helper *self = argument;
     for (;;) {
         for (int spins = 0; spins < SPINS; spins++) {
-            if (!atomic_load(&self->resting) && do_part(&self->working)) spins = 0;
-            atomic_store(&self->working, 0);
+            int home = atomic_load(&self->home);
+            if (home >= 0 && do_part(home)) spins = 0;
             PAUSE();
         }
         atomic_store(&self->asleep, 1);
-        if ((atomic_load(&pool.open) & 0xffffffff) && !atomic_load(&self->resting) && atomic_exchange(&self->asleep, 0))
-            continue;
+        if (atomic_load(&pool.open) && atomic_load(&self->home) >= 0 && atomic_exchange(&self->asleep, 0)) continue;
         PyThread_acquire_lock(self->bell, WAIT_LOCK); /* until somebody has set `asleep` to 0, and rings */
     }
 }
@@ -116,7 +97,7 @@ static int start_helper(void) {
     return 1;
 }
 
-void pool_set_threads(int n_threads) { pool.n_threads = n_threads > MAX_HELPERS + 1 ? MAX_HELPERS + 1 : n_threads; }
+void pool_set_threads(int n_threads) { pool.n_threads = n_threads > MAX_THREADS ? MAX_THREADS : n_threads; }
 
 int pool_get_threads(void) { return pool.n_threads; }
 
@@ -126,84 +107,62 @@ void pool_forget(void) {
     atomic_flag_clear(&pool.in_use);
 }
 
-/* Wait until all parts are done, and notice whose come late */
+int pool_acquire(Pace *pace) {
+    int most = pool.n_threads;
+    if (most < 2 || atomic_flag_test_and_set(&pool.in_use)) return 0;
+    if (pace->most != most) *pace = (Pace){.most = most, .rest = SHORTEST_REST};
+    return most >> pace->level;
+}
+
+void pool_release(void) { atomic_flag_clear(&pool.in_use); }
+
+int pool_choose(Pace *self, double seconds) {
+    self->seconds += seconds, self->rounds++;
+    if (self->seconds < WINDOW) return self->most >> self->level;
+    double mean = self->seconds / self->rounds, *known = &self->means[self->level];
+    *known = *known && !self->is_trial ? 0.75 * *known + 0.25 * mean : mean;
+    self->seconds = 0, self->rounds = 0, self->since++, self->held++;
+    int fastest = self->level;
+    for (int level = 0; self->most >> level; level++)
+        if (self->means[level] && self->means[level] < self->means[fastest]) fastest = level;
+    int is_same = fastest == self->level;
+    if (self->is_trial || !is_same) {
+        int lasted = !self->is_trial && self->held > self->rest;
+        self->rest = lasted ? SHORTEST_REST : self->rest < LONGEST_REST ? 2 * self->rest : LONGEST_REST;
+        if (self->is_trial == is_same) self->held = 0; /* another choice */
+        self->is_trial = 0, self->since = 0;
+    } else if (self->since > self->rest) {
+        self->is_trial = 1, self->goes_up ^= 1;
+        fastest += fastest > 0 && (self->goes_up || self->most >> (fastest + 1) == 0) ? -1 : 1;
+    }
+    self->level = fastest;
+    return self->most >> self->level;
+}
+
+/* Wait until all parts are done, in naps if that takes long */
 static void wait_for_helpers(int n_parts, double patience) {
     double begun = now();
     for (int spins = 1; atomic_load(&pool.done) < n_parts; spins++) {
         PAUSE();
-        if (spins % 64 || now() - begun < patience) continue;
-        for (int k = 0; k < pool.n_started; k++) pool.helpers[k]->is_late |= atomic_load(&pool.helpers[k]->working);
-        double nap = now();
-        PyThread_acquire_lock_timed(pool.nap, NAP, 0);
-        pool.napped += now() - nap;
+        if (spins % 64 == 0 && now() - begun > patience) PyThread_acquire_lock_timed(pool.nap, NAP, 0);
     }
-    double waited = now() - begun - patience;
-    if (waited > 0) pool.waited += waited;
 }
 
-/* Leave out helpers if too much time is lost: those that were late, or all */
-static void judge_helpers(double time) {
-    double cpu = cpu_time();
-    pool.used += time - pool.began, pool.starved += time - pool.began - (cpu - pool.cpu_began);
-    pool.began = time, pool.cpu_began = cpu;
-    if (pool.used < WINDOW) return;
-    double starved = pool.starved - pool.napped;
-    pool.lost += pool.waited + (starved > 0 ? starved : 0) - TOLERATED * pool.used;
-    pool.used = pool.starved = pool.napped = pool.waited = 0;
-    if (pool.lost < 0) pool.lost = 0;
-    if (pool.lost < MOST_LOST) return;
-    int n_late = 0;
-    for (int k = 0; k < pool.n_started; k++) n_late += pool.helpers[k]->is_late;
-    for (int k = 0; k < pool.n_started; k++) {
-        Helper *helper = pool.helpers[k];
-        if (n_late && !helper->is_late) continue;
-        int is_soon = time < helper->until + 10 * helper->rest;
-        helper->rest = !is_soon ? SHORTEST_REST : helper->rest < LONGEST_REST ? 2 * helper->rest : LONGEST_REST;
-        helper->until = time + helper->rest, helper->is_late = 0;
-    }
-    pool.lost = 0;
-}
-
-int pool_acquire(void) {
-    int n_threads = pool.n_threads;
-    if (n_threads < 2 || atomic_flag_test_and_set(&pool.in_use)) return 1;
-    pool.began = now(), pool.cpu_began = cpu_time();
-    return n_threads;
-}
-
-void pool_release(void) {
-    judge_helpers(now());
-    atomic_flag_clear(&pool.in_use);
-}
-
-void pool_share(Work work, const void *context, int n_parts) {
+void pool_share(Work work, const void *context, int n_parts, int n_threads) {
     if (!pool.nap && (pool.nap = PyThread_allocate_lock())) PyThread_acquire_lock(pool.nap, WAIT_LOCK);
-    while (pool.n_started < pool.n_threads - 1)
-        if (!pool.nap || !start_helper()) pool.n_threads = pool.n_started + 1;
+    while (pool.n_started < n_threads - 1)
+        if (!pool.nap || !start_helper()) pool.n_threads = n_threads = pool.n_started + 1;
     double begun = now();
-    int helpers = 0;
-    for (int k = 0; k < pool.n_started; k++) {
-        Helper *helper = pool.helpers[k];
-        atomic_store(&helper->resting, k + 1 >= pool.n_threads || begun < helper->until);
-        helpers += !atomic_load(&helper->resting);
-    }
-    if (!helpers || n_parts < 2) {
-        for (int part = 0; part < n_parts; part++) work(context, part);
-        return;
-    }
     pool.work = work, pool.context = context;
     atomic_store(&pool.done, 0);
-    unsigned long long number = (atomic_load(&pool.open) >> 32) + 1;
-    atomic_store(&pool.open, number << 32 | (unsigned)n_parts);
-    for (int k = 0; k < pool.n_started; k++) {
+    for (int k = 0; k < pool.n_started; k++)
+        atomic_store(&pool.helpers[k]->home, k + 1 < n_threads ? (k + 1) * n_parts / n_threads : -1);
+    atomic_store(&pool.open, n_parts < MAX_THREADS ? (1ull << n_parts) - 1 : ~0ull);
+    for (int k = 0; k < n_threads - 1; k++) {
         Helper *helper = pool.helpers[k];
-        if (!atomic_load(&helper->resting) && atomic_load(&helper->asleep) && atomic_exchange(&helper->asleep, 0))
-            PyThread_release_lock(helper->bell);
+        if (atomic_load(&helper->asleep) && atomic_exchange(&helper->asleep, 0)) PyThread_release_lock(helper->bell);
     }
     int own = 0;
-    while (do_part(NULL)) own++;
-    double part = (now() - begun) / (own ? own : 1);
-    wait_for_helpers(n_parts, PATIENCE + part);
-    double ended = now();
-    if (ended - pool.began > WINDOW) judge_helpers(ended);
+    while (do_part(0)) own++;
+    wait_for_helpers(n_parts, PATIENCE + (now() - begun) / (own ? own : 1));
 }
