@@ -433,7 +433,7 @@ def test_statistics_of_the_targets_are_in_the_file(tmp_path):
     )
     y = np.sin(group**2)
     model = TableRegressor(members=2, hidden_layer_sizes=8, max_epochs=3, random_state=0).fit(table, y)
-    inputs = {"code (effect)", "code (rows)", "firm (effect)", "firm (rows)"}
+    inputs = {"code (effect)", "code (rows)", "firm (further effect)", "firm (rows)"}
     assert inputs < {*model.encoder_.get_feature_names_out()}
     to_onnx(model.ensemble_, tmp_path / "net.onnx")
     table.loc[:3, "code"], table.loc[2:5, "firm"] = ["new", "", "001.0", "001"], [-1.0, 1e9, 1.5, 1.0]

@@ -20,7 +20,7 @@ from sklearn.metrics import accuracy_score, log_loss, r2_score, recall_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from xpnet import Callback, Ensemble
-from xpnet.core.tokens import Tokens
+from xpnet.core.regression import Tokens, leave_residuals
 from xpnet.errors import BackendError
 from xpnet.estimators import TableClassifier, TableEncoder, TableRegressor
 from xpnet.tables import hold_out
@@ -117,8 +117,43 @@ def test_values_without_inputs_of_their_own_have_statistics(kind, tmp_path):
         )
         assert_array_equal(model.encoder_.transform(texts), model.encoder_.transform(X[:9]))
         halves = TableRegressor(**QUICK).fit(X.assign(route=X["route"] / 2), y)
-        smooth = TableRegressor(**QUICK).fit(X, X["route"] + y)
+        smooth = TableRegressor(**QUICK).fit(X, X["route"] / 100 + np.random.default_rng(0).normal(size=1600))
         assert find_statistics(halves) == find_statistics(smooth) == []
+
+
+def test_effects_beside_a_column_that_tells_most():
+    """They are found in what it leaves, and keep a model honest."""
+    import pandas
+
+    rng = np.random.default_rng(9)
+    area, town = rng.uniform(400, 3000, 3400), rng.integers(0, 60, 3400)
+    X = pandas.DataFrame({"area": area, "town": [f"town {k}" for k in town]})
+    y = area * 100 + town * 1000 + rng.normal(0, 8000, 3400)
+    model = TableRegressor(**SMALL).fit(X[:400], y[:400])
+    assert model.score(X[400:], y[400:]) > 0.95
+    assert abs(model.score(X[400:], y[400:]) - r2_score(y[:400], model.oof_prediction_)) < 0.02
+    weight = np.where(rng.uniform(size=800) < 0.5, 1.0, 1e-9)
+    weighted = TableRegressor(**FEW).fit(X[:800], np.where(weight == 1, y[:800], -y[:800]), sample_weight=weight)
+    for its in (model, weighted):
+        place = [*its.encoder_.get_feature_names_out()].index("town (further effect)")
+        assert np.corrcoef(its.encoder_.transform(X)[800:, place], town[800:])[0, 1] > 0.9
+
+
+def test_residuals_are_those_of_least_squares_without_each_part():
+    rng = np.random.default_rng(0)
+    x, part, weight = rng.normal(size=(60, 3)) + 5, np.arange(60) % 4, rng.uniform(0.5, 2.0, 60)
+    targets = (x - 5) @ rng.normal(size=(3, 2)) + 0.1 * rng.normal(size=(60, 2))
+    rest, centered = leave_residuals(x, targets, weight, part), x - x.mean(axis=0)
+    for k in range(5):
+        root = np.sqrt(weight * (part != k))[:, None]
+        slopes = np.linalg.lstsq(root * centered, root * targets, rcond=None)[0]
+        np.testing.assert_allclose(rest[k], targets - centered @ slopes, atol=0.02)
+    np.testing.assert_array_equal(leave_residuals(1e200 * x, targets, weight, part)[0], targets)
+    noise = rng.normal(size=(60, 2))  # is not predicted
+    np.testing.assert_array_equal(
+        leave_residuals(x, noise - noise.mean(axis=0), weight, part)[2], noise - noise.mean(axis=0)
+    )
+    np.testing.assert_array_equal(leave_residuals(x[:, :0], targets, weight, part)[4], targets)
 
 
 def test_effects_are_those_of_ridge_regression():
@@ -165,12 +200,16 @@ def test_statistics_of_frequent_values_of_wrong_targets_and_of_groups():
     assert len(find_statistics(model)) == 1
     model = TableRegressor(**QUICK).fit(X, np.stack([y, -y], axis=1))
     assert model.encoder_.get_feature_names_out()[:3].tolist() == [
-        *("route (effect on '0')", "route (effect on '1')", "route (rows)")
+        *("route (effect on '0')", "route (effect on '1')", "route (further effect on '0')")
     ]
     classes = np.array(["low", "mid", "high"])[np.digitize(y, [-0.5, 0.5])]
     model = TableClassifier(**SMALL).fit(X[["route"]], classes)  # which has no other inputs
     assert [*model.encoder_.get_feature_names_out()] == [
-        *(f"route (effect on {name!r})" for name in ("high", "low", "mid")),
+        *(
+            f"route ({effect} on {name!r})"
+            for effect in ("effect", "further effect")
+            for name in ("high", "low", "mid")
+        ),
         "route (rows)",
     ]
     assert (model.predict(X[["route"]]) == classes).mean() > 0.8

@@ -339,9 +339,9 @@ def describe_fields(columns: Sequence[Column], ranges: Sequence[Sequence[float]]
     --------
     >>> describe_fields([CategoryColumn("sex", ("f", "m"), missing=False, rare=False, signed=True)], [[-2.8, 3.2]])
     [{'name': 'sex', 'start': 1, 'options': ['f', 'm', 'another'], 'rows': [[-1.0], [1.0], [0.0]]}]
-    >>> firm = StatisticsColumn("firm", ("",), words=False, tokens=("a", "b"), numbers=(0.5, 1.0, -0.5, 0.7))
-    >>> [(field["name"], field["start"]) for field in describe_fields([firm], [[-1.0, 1.0], [0.0, 2.0]])]
-    [('firm (effect)', 0.0), ('firm (rows)', 1.0)]
+    >>> firm = StatisticsColumn("firm", ("",), words=False, tokens=("a", "b"), numbers=(0.5, 0.4, 1.0, -0.5, 0.2, 0.7))
+    >>> [(field["name"], field["start"]) for field in describe_fields([firm], [[-1.0, 1.0], [-1.0, 1.0], [0.0, 2.0]])]
+    [('firm (effect)', 0.0), ('firm (further effect)', 0.0), ('firm (rows)', 1.0)]
     """
     fields: list[dict[str, Any]] = []
     numbers = {column.name for column in columns if isinstance(column, NumberColumn | DateColumn)}

@@ -242,7 +242,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         columns = learn_columns(features.cells, features.rows, features.marks, limits, bins)
         statistics: dict[str, np.ndarray] = {}
         if goal is not None:
-            columns, statistics = add_statistics(columns, features.cells, features.rows, goal)
+            columns, statistics = add_statistics(columns, features.cells, features.rows, goal, features.marks.decimal)
         columns = *columns, *features.left_out
         if not name_inputs(columns):
             reasons = "; ".join(f"{column.name!r}: {column.describe()}" for column in columns[:12])

@@ -6,8 +6,12 @@ regression. Of a token that is alone in its n rows, the effect is then the mean 
 times n / (n + penalty): target encoding, as in D. Micci-Barreca, "A Preprocessing Scheme for High-Cardinality
 Categorical Attributes in Classification and Prediction Problems" (SIGKDD Explorations 3, 2001).
 
+Where another column tells most, a group's effect is lost in the targets. So there are effects on what linear regression
+on the usual inputs leaves of them, too, and these decide which tokens and which penalty predict best.
+
 A row that is learnt from gets the statistics of rows outside its own part, as a new row gets those of all rows. What
-would not predict rows of other parts is left out, so that a column of random texts has no statistics.
+would not predict rows of other parts beyond the usual inputs is left out, so that a column of random texts has no
+statistics.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from xpnet.core.tokens import Tokens
+from xpnet.core.regression import Tokens
 from xpnet.tables._cells import WHOLE_NUMBER, Cells, count_rows, number_texts, to_texts
 
 PENALTIES = 300.0, 100.0, 30.0, 10.0, 3.0, 1.0, 0.3  # in rows; the first one after which effects predict worse is last
@@ -86,7 +90,7 @@ class StatisticsColumn:
     targets: tuple[str, ...]
     words: bool  # whether texts are taken apart
     tokens: tuple[str, ...]
-    numbers: tuple[float, ...]  # for each token its effect on each target, and how often it is a value
+    numbers: tuple[float, ...]  # for each token its effects on the targets and on their rests, and how often it occurs
 
     def __post_init__(self) -> None:
         """Refuse numbers that are not those of the tokens."""
@@ -96,7 +100,7 @@ class StatisticsColumn:
     def inputs(self) -> tuple[str, ...]:
         """Names of the inputs."""
         effects = [f"effect on {target!r}" if target else "effect" for target in self.targets]
-        return tuple(f"{self.name} ({what})" for what in (*effects, "rows"))
+        return tuple(f"{self.name} ({what})" for what in (*effects, *(f"further {its}" for its in effects), "rows"))
 
     @cached_property
     def table(self) -> np.ndarray:
@@ -138,16 +142,18 @@ class _Rows(NamedTuple):
     goal: Goal
     codes: np.ndarray  # the numbers of their values; -1 where they are missing
     weight: np.ndarray  # 0 for rows that nothing is learnt from
-    sums: np.ndarray  # weights and targets of rows with each value: outside each part, and in all of them, last
+    rest: np.ndarray  # of their targets, by the regression without their part, (n, n_targets)
+    sums: np.ndarray  # weights, targets and rests of rows with each value: outside each part, and in all of them, last
 
     @classmethod
-    def make(cls, goal: Goal, codes: np.ndarray, learns: np.ndarray, n_values: int) -> _Rows:
-        """Compute the sums, (n_parts + 1, 1 + n_targets, n_values)."""
-        weight, n_parts, size = goal.weight * learns, int(goal.part.max()) + 1, n_values + 1
-        places = goal.part * size + codes % size  # missing values are last
-        sums = [np.bincount(places, column, n_parts * size) for column in (weight, *(weight * goal.targets.T))]
-        parts = np.stack(sums).reshape(-1, n_parts, size)[..., :-1].swapaxes(0, 1)
-        return cls(goal, codes, weight, np.concatenate([parts.sum(axis=0) - parts, parts.sum(axis=0, keepdims=True)]))
+    def make(cls, goal: Goal, rest: np.ndarray, codes: np.ndarray, learns: np.ndarray, n_values: int) -> _Rows:
+        """Compute the sums, (n_parts + 1, 1 + 2 * n_targets, n_values)."""
+        weight, size, sums = goal.weight * learns, n_values + 1, []
+        for part, its_rest in enumerate(rest):
+            its = weight * (goal.part != part)
+            columns = its, *(its * np.hstack([goal.targets, its_rest]).T)
+            sums.append([np.bincount(codes % size, column, size)[:-1] for column in columns])  # missing values are last
+        return cls(goal, codes, weight, rest[goal.part, np.arange(len(codes))], np.array(sums))
 
     def square(self, errors: np.ndarray) -> np.ndarray:
         """Sum the weighted squares of errors of each row, (n,)."""
@@ -170,15 +176,15 @@ class _Rows(NamedTuple):
 
         def find_numbers(sums: np.ndarray, penalty: float) -> np.ndarray:
             weights, *targets = sums
-            rows = COUNT_UNIT * np.log1p(np.maximum(whole.collect(weights), 0))
+            rows = COUNT_UNIT * np.log1p(whole.collect(weights))
             return np.stack([*(tokens.find_effects(its, weights, penalty) for its in targets), rows], axis=1)
 
         def cross_fit(penalty: float) -> tuple[np.ndarray, np.ndarray]:
-            x = np.empty((len(self.codes), len(self.goal.names) + 1))
+            x = np.empty((len(self.codes), self.sums.shape[1]))
             for part, others in enumerate(self.sums[:-1]):
                 rows = np.flatnonzero(self.goal.part == part)
                 x[rows] = tokens.add_up(find_numbers(others, penalty))[self.codes[rows]]
-            return x, self.square(self.goal.targets - x[:, :-1])
+            return x, self.square(self.rest - x[:, len(self.goal.names) : -1])
 
         best, (x, squares) = PENALTIES[0], cross_fit(PENALTIES[0])
         for penalty in PENALTIES[1:]:
@@ -197,7 +203,7 @@ class _Fit(NamedTuple):
 
 
 def learn_statistics(
-    cells: Cells, rows: np.ndarray, goal: Goal, usual: Iterable[str] = (), are_numbers: bool = False
+    cells: Cells, rows: np.ndarray, goal: Goal, rest: np.ndarray, usual: Iterable[str], has_words: bool
 ) -> tuple[StatisticsColumn, np.ndarray] | None:
     """Learn the statistics of a column of texts, or of numbers that may name groups, unless they say nothing.
 
@@ -209,11 +215,13 @@ def learn_statistics(
         The numbers of the rows of the goal.
     goal
         The targets of the rows.
+    rest
+        What other inputs leave of them, from `leave_residuals`.
     usual
         The values that have inputs of their own. Nothing is learnt from rows with these: together, both would tell the
         targets of a row's own part, by the difference.
-    are_numbers
-        Whether the values are numbers in bins, beyond which their statistics must tell something.
+    has_words
+        Whether values may be taken apart.
 
     Returns
     -------
@@ -225,17 +233,13 @@ def learn_statistics(
     learns = np.array([*(value not in usual for value in values), False])[codes]
     if np.count_nonzero(learns) < LEAST_ROWS:
         return None
-    data = _Rows.make(goal, codes, learns, len(values))
+    data, words = _Rows.make(goal, rest, codes, learns, len(values)), False
     fit = data.fit([[value] for value in values])
-    before, words = data.square(goal.targets), False
-    if are_numbers:
-        in_bins = data.fit([[bin] for bin in _name_bins(values, data.sums[-1, 0])])
-        before = min(before, in_bins.squares, key=np.sum)
-    elif np.count_nonzero(data.sums[-1, 0]) > FEW_VALUES:
+    if has_words and np.count_nonzero(data.sums[-1, 0]) > FEW_VALUES:
         other = data.fit([split_words(value) for value in values], above=1.0)
         if words := data.are_less(other.squares, fit.squares):
             fit = other
-    if not data.are_less(fit.squares, before):
+    if not data.are_less(fit.squares, data.square(data.rest)):
         return None
     numbers = tuple(np.round(fit.numbers, 6).ravel().tolist())
     return StatisticsColumn(cells.column, goal.names, words, fit.tokens, numbers), fit.x
@@ -248,12 +252,3 @@ def name_groups(cells: Cells, rows: np.ndarray) -> bool:
     known = np.flatnonzero(counts)
     is_often = FEW_VALUES < len(known) <= counts.sum() / REPEATS
     return bool(is_often) and all(WHOLE_NUMBER.fullmatch(cells.values[k]) for k in known.tolist())
-
-
-def _name_bins(values: Sequence[str], weights: np.ndarray) -> list[str]:
-    """Name the bins in which whole numbers are: what bins tell is no statistic of a group."""
-    numbers = np.array([*map(float, values)])
-    order = np.argsort(numbers)
-    bins = np.empty(len(values))
-    bins[order] = FEW_VALUES // 2 * (np.cumsum(weights[order]) - weights[order] / 2) // weights.sum()
-    return [*map(str, bins)]

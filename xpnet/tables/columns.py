@@ -23,6 +23,7 @@ import numpy as np
 
 from xpnet._checks import list_names, truncate, warn
 from xpnet._names import find_nearest
+from xpnet.core.regression import leave_residuals
 from xpnet.errors import ArgumentError
 from xpnet.tables._cells import (
     MISSING,
@@ -650,7 +651,7 @@ def _learn_measured(
 
 
 def add_statistics(
-    columns: Sequence[Column], cells: Mapping[str, Cells], rows: np.ndarray, goal: Goal
+    columns: Sequence[Column], cells: Mapping[str, Cells], rows: np.ndarray, goal: Goal, decimal: str
 ) -> tuple[tuple[Column, ...], dict[str, np.ndarray]]:
     """Add a part with statistics to columns of texts that have no inputs of their own, and of numbers that name groups.
 
@@ -660,22 +661,27 @@ def add_statistics(
         All columns; and the inputs of the new parts for the rows that were learnt from, by the statistics of other
         parts of the rows, by the names of the columns.
     """
-    extended: list[Column] = []
-    inputs = {}
-    for name, parts in group_parts(columns).items():
-        part, *others = parts
+    extended, inputs = list[Column](), dict[str, np.ndarray]()
+    groups, encoding = group_parts(columns), Encoding(tuple(columns))
+    named = [name for name, parts in groups.items() if _may_have_statistics(parts, cells[name], rows)]
+    if not named:
+        return encoding.columns, inputs
+    x = encoding.encode(cells, decimal).x[rows] if encoding.used else np.empty((len(rows), 0))
+    rest = leave_residuals(x, goal.targets, goal.weight, goal.part)
+    for name, parts in groups.items():
         extended += parts
-        if others or not _may_have_statistics(part, cells[name], rows):
-            continue
-        values, are_numbers = getattr(part, "values", ()), isinstance(part, NumberColumn)
-        if learnt := learn_statistics(cells[name], rows, goal, values, are_numbers):
+        usual, has_words = getattr(parts[0], "values", ()), not isinstance(parts[0], NumberColumn)
+        if name in named and (learnt := learn_statistics(cells[name], rows, goal, rest, usual, has_words)):
             statistics, inputs[name] = learnt
-            extended[-1:] = [part, statistics] if part.inputs else [statistics]
+            extended[-1:] = [parts[0], statistics] if parts[0].inputs else [statistics]
     return tuple(extended), inputs
 
 
-def _may_have_statistics(part: Column, cells: Cells, rows: np.ndarray) -> bool:
-    """Tell whether a column of this part alone holds numbers of groups, or texts without inputs of their own."""
+def _may_have_statistics(parts: Sequence[Column], cells: Cells, rows: np.ndarray) -> bool:
+    """Tell whether a column of a single part holds numbers of groups, or texts without inputs of their own."""
+    part, *others = parts
+    if others:
+        return False
     if isinstance(part, NumberColumn):
         return name_groups(cells, rows)
     if isinstance(part, CategoryColumn):
