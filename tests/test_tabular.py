@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
 
 from xpnet.core.activations import softmax
 from xpnet.core.calibration import find_wrong_targets, judge_classes, judge_numbers
@@ -105,6 +107,20 @@ def test_classes_on_every_backend(place, backend):
         power = backend.to_numpy(ensemble.forward(X[fold]))[k] ** (1 / ensemble.temperature)
         np.testing.assert_allclose(found[fold], power / power.sum(axis=1, keepdims=True), rtol=1e-4)
     assert (found.argmax(axis=1) == CLASSES).mean() > 0.7
+
+
+@pytest.mark.parametrize("weight", [None, 1.0 + CLASSES])
+def test_a_row_of_each_class_in_equal_parts_counts_in_the_calibration(weight):
+    """Or few rows that are nearly all right would make members too sure."""
+    ensemble, folds = train(X, CLASSES, classes=3, weight=weight)
+    z = np.log(predict_out_of_fold(ensemble, X, folds)) * ensemble.temperature
+    share = (np.eye(3)[CLASSES] + 1 / 180) * 60 / 61
+
+    def log_loss(t):
+        return -(share * log_softmax(z / t, axis=1)).sum()
+
+    found = minimize_scalar(log_loss, bounds=(0.2, 10), method="bounded", options={"xatol": 1e-6}).x
+    assert ensemble.temperature == pytest.approx(found, rel=1e-3)
 
 
 def test_rows_left_out_by_several_members_or_by_none():

@@ -66,9 +66,10 @@ LR, WEIGHT_DECAY = 5e-3, 0.1  # of AdamW: the largest rate, and its decoupled de
 WARMUP = 0.1  # the fraction of all steps in which the learning rate rises
 PROBES, PROBE_EPOCHS = 4, 10  # members of the first training, and their epochs
 PROBE_ROWS, PROBE_FOLD_ROWS = 10_000, 2_500  # that each of them sees at most, in training and in its fold
-SMALLEST, LARGEST = map(float, (np.finfo(np.float32).tiny, np.finfo(np.float32).max))  # of a mean or a deviation
+FLOAT32 = np.finfo(np.float32)  # holds means and deviations of targets
 LEAST_VARIANCE = 0.01  # of all inputs of a column; it counts as this, so that nothing rare becomes very large
 LEAST_SHARE = 0.02  # of the mean variance that a column gets, though it is not important
+UNKNOWN_ROWS = 1  # whose class nothing tells, though they count in the calibration
 
 
 @dataclass(frozen=True)
@@ -174,10 +175,10 @@ def make_scaling(examples: Examples) -> Scaling:
         return Scaling(mean, np.ones_like(mean))
     y_mean, y_std = y.mean(axis=0, dtype=np.float64)[None], y.std(axis=0, dtype=np.float64)[None]
     # Where all targets are equal, they are predicted: the members' outputs are then multiplied by the rounding
-    rounding = np.finfo(np.float32).eps * np.where(y_mean == 0, 1.0, np.abs(y_mean))
+    rounding = FLOAT32.eps * np.where(y_mean == 0, 1.0, np.abs(y_mean))
     y_std = np.where(y.max(axis=0) > y.min(axis=0), y_std, rounding)
     for k, (center, spread) in enumerate(zip(y_mean[0], y_std[0])):
-        if not (abs(center) < LARGEST and SMALLEST < spread < LARGEST):
+        if not (abs(center) < FLOAT32.max and FLOAT32.tiny < spread < FLOAT32.max):
             raise ArgumentError(
                 f"target {k} has the mean {center:.6g} and the standard deviation {spread:.6g}, which float32 cannot "
                 "hold; give it in another unit, such that its numbers are near 1"
@@ -351,20 +352,25 @@ def calibrate_members(ensemble: Ensemble, examples: Examples, folds: Folds) -> N
     """Calibrate trained members by the rows that they left out, if they did.
 
     The calibration is of the rows as they are: where these have weights, the biases of the last layer are shifted, so
-    that mean probabilities are the frequencies of the classes. Arguments are those of `train_members`.
+    that mean probabilities are the frequencies of the classes. Of few rows, by which epochs were chosen, nearly all can
+    be right, and would make the members too sure: so a part of each target, of one row in all, is shared by all
+    classes. Arguments are those of `train_members`.
     """
     model = ensemble[0].value.model
     if not (leaves_out_rows(folds) and ensemble.histories[0] and (model.task == "regression" or can_temper(model))):
         return
-    if examples.weight is not None and model.task == "classification":  # predict rows as frequent as in the table
-        p = predict_out_of_fold(ensemble, examples.x, folds)
-        rows = np.isfinite(p[:, 0])
-        shift = find_shift(find_logits(p[rows], "classification", np), examples.targets[rows])
-        for network in ensemble:
-            *others, last = map(network.backend.to_numpy, network.b)
-            network.b = [*others, last + shift]
+    y = examples.targets
+    if model.task == "classification":
+        if examples.weight is not None:  # predict rows as frequent as in the table
+            p = predict_out_of_fold(ensemble, examples.x, folds)
+            rows = np.isfinite(p[:, 0])
+            shift = find_shift(find_logits(p[rows], model.task, np), y[rows])
+            for network in ensemble:
+                *others, last = map(network.backend.to_numpy, network.b)
+                network.b = [*others, last + shift]
+        y = (y + UNKNOWN_ROWS / y.size) / (1 + UNKNOWN_ROWS / len(y))
     try:
-        ensemble.calibrate((examples.x, examples.y), rows=folds)
+        ensemble.calibrate((examples.x, y), rows=folds)
     except ValueError as error:
         warn(f"the model is not calibrated: {error}")  # its probabilities or error bars stay as they are
 
