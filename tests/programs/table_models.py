@@ -416,9 +416,10 @@ def check_scores(model: Any, case: Case) -> None:
 
 
 def check_calibration(model: Any, case: Case, folds: list[np.ndarray]) -> None:
-    """Check that calibrating the ensemble by these folds anew changes nothing."""
-    x, ensemble = model.encoder_.transform(case.table), copy.deepcopy(model.ensemble_)
-    y = np.searchsorted(model.classes_, case.y) if case.is_classifier else case.y
+    """Check that calibrating the ensemble anew, by these folds and a row of all classes, changes nothing."""
+    x, ensemble, y = model.encoder_.transform(case.table), copy.deepcopy(model.ensemble_), case.y
+    if case.is_classifier:
+        y = (np.asarray(y)[:, None] == model.classes_) * (1 - 1 / (len(y) + 1)) + 1 / (len(y) + 1) / len(model.classes_)
     ensemble.calibrate((x, y), rows=folds)
     if case.is_classifier:
         assert_close(ensemble.predict_proba(x), model.predict_proba(case.table), 1e-4, "probabilities calibrated anew")
