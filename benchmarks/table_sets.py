@@ -201,6 +201,21 @@ def load(name, split, rows=ROWS):
     return divide(*arrange(frame, table), table.task, split, rows)
 
 
+RANDOM = {
+    "numbers": lambda rng, n: rng.integers(0, n // 4, n),
+    "texts": lambda rng, n: [f"No. {k}" for k in rng.integers(0, n // 4, n)],
+    "words": lambda rng, n: [" ".join(f"word{k}" for k in row) for row in rng.integers(0, n // 10, (n, 3))],
+}
+
+
+def add_random(split, kind):
+    """Add a column that says nothing."""
+    parts = split.x_train, split.x_test
+    column = RANDOM[kind](np.random.default_rng(0), sum(map(len, parts)))
+    train, test = (x.assign(random=part) for x, part in zip(parts, np.split(np.asarray(column), [len(parts[0])])))
+    return split._replace(x_train=train, x_test=test)
+
+
 def read_as_csv(frame, table):
     """Return the columns to predict from as a CSV file gives them, and the target; without the rows of rare classes."""
     target = table.target or frame.columns[-1]

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from harness import ONE, THREADS, Child, Report, machine
 from table_contenders import CONTENDERS
-from table_sets import CLASSIFICATION, DEVELOPED, EARLIER, HELD_OUT, PUT_ASIDE, ROWS, TABLES, load
+from table_sets import CLASSIFICATION, DEVELOPED, EARLIER, HELD_OUT, PUT_ASIDE, RANDOM, ROWS, TABLES, add_random, load
 from table_summary import OURS, fill, read_results, show
 
 RESULTS = Path(__file__).with_name("tables.csv")
@@ -85,7 +85,7 @@ def append(path, result):
         writer.writerows([Result._fields, result] if is_new else [result])
 
 
-def measure_all(report, results, limit):
+def measure_all(report, results, limit, random):
     """Complete the results of a contender, one by one; the first value says that it is ready. Runs in a process."""
     warnings.filterwarnings("ignore")  # that a network of scikit-learn has not converged, among others
     signal.signal(signal.SIGPROF, out_of_time)
@@ -94,6 +94,7 @@ def measure_all(report, results, limit):
     report(None)
     for result in results:
         split = load(result.table, result.split, result.rows)
+        split = add_random(split, random) if random else split
         report(result._replace(**measure(fit, split, result.split, limit)))
 
 
@@ -101,10 +102,10 @@ def out_of_time(*_):
     raise TimeoutError("more CPU seconds than the limit")
 
 
-def complete(results, limit):
+def complete(results, limit, random):
     """Complete the results of a contender in a process with one thread; in another after a crash."""
     while results:
-        child = Child(measure_all, results, limit, environment=THREADS[ONE])
+        child = Child(measure_all, results, limit, random, environment=THREADS[ONE])
         next(child)
         try:
             for result in child:
@@ -122,7 +123,8 @@ def run(args, report):
     for contender in args.contenders:
         results = [Result(args.rows, table, split, contender) for table in args.tables for split in args.splits]
         try:
-            for result in complete([result for result in results if result[: len(KEY)] not in done], args.limit):
+            results = [result for result in results if result[: len(KEY)] not in done]
+            for result in complete(results, args.limit, args.random_column):
                 append(args.file, result)
                 known = {name: value for name, value in result._asdict().items() if value is not None}
                 report.line(", ".join(f"{name} {value}" for name, value in known.items()))
@@ -152,6 +154,7 @@ def main():
     one.add_argument("--splits", nargs="+", type=int, default=[0, 1, 2], help="seeds of the divisions (0 1 2)")
     one.add_argument("--rows", type=int, default=ROWS, help="rows to train on at most (%(default)s)")
     one.add_argument("--limit", type=float, default=600, help="CPU seconds that a fit may take (%(default)s)")
+    one.add_argument("--random-column", choices=RANDOM, help="add a column that says nothing; use another --file")
     one.set_defaults(command=run)
     other = commands.add_parser("report", help="rank the contenders by what is in the file")
     other.add_argument("--reference", choices=CONTENDERS, default=OURS, help="contender to compare with (%(default)s)")

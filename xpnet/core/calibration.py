@@ -480,9 +480,10 @@ def judge_classes(y: np.ndarray, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     """
     own, ordered = p[np.arange(len(y)), y], np.sort(p, axis=None)
     expected = np.cumsum(ordered)[np.searchsorted(ordered, own, side="right") - 1]
-    if len(y) < UNUSUAL_ROWS[1]:
+    few, many = UNUSUAL_ROWS
+    if len(y) < many:
         return own, expected
-    inner, outer = np.sort(expected)[[number - 1 for number in UNUSUAL_ROWS]]
+    first, last = np.sort(expected)[[few - 1, many - 1]]
     with np.errstate(divide="ignore"):
-        power = min(math.log(UNUSUAL_ROWS[1] / UNUSUAL_ROWS[0]) / np.log(outer / inner), 1.0)
-    return own, np.clip(UNUSUAL_ROWS[0] * (expected / inner) ** power, expected, len(y))
+        power = min(np.log(many / few) / np.log(last / first), 1.0)
+    return own, np.clip(few * (expected / first) ** power, expected, len(y))

@@ -352,14 +352,23 @@ def check_table(estimator: Any, X: Any, *, reset: bool) -> Any:
         names of `fit`.
     """
     try:
-        import pandas
+        import pandas  # noqa: F401
     except ImportError as error:
         remedy = f"install it with: {install_command('tables')}"
         raise ImportError(f"{type(estimator).__name__} needs pandas ({error}); {remedy}") from error
-    if isinstance(X, Features):
-        if reset:
-            estimator.n_features_in_, estimator.feature_names_in_ = len(X.cells), np.array([*X.cells], object)
-        return _check_rows(X, reset)
+    if not isinstance(X, Features):
+        X = _check_frame(estimator, X, reset)
+    elif reset:
+        estimator.n_features_in_, estimator.feature_names_in_ = len(X.cells), np.array([*X.cells], object)
+    if (rows := len(X)) < (least := 2 if reset else 1):  # in the words of scikit-learn
+        raise ArgumentError(f"Found array with {rows} sample(s) while a minimum of {least} is required.")
+    return X
+
+
+def _check_frame(estimator: Any, X: Any, reset: bool) -> Any:
+    """Check a table in memory as `check_table` does."""
+    import pandas
+
     refuse_masks_and_units(X, "X")
     X = to_host(X)
     if hasattr(X, "to_pandas"):
@@ -379,19 +388,10 @@ def check_table(estimator: Any, X: Any, *, reset: bool) -> Any:
         if not X.columns.is_unique:
             X = X.set_axis(_name_columns(X), axis=1)
         if names is not None and all(isinstance(name, str) for name in X.columns):
-            return _check_rows(X, reset)  # its columns are found by their names
+            return X  # its columns are found by their names
     if reset or hasattr(estimator, "n_features_in_"):
         X = validate_data(estimator, X=X, reset=reset, **how)  # type: ignore[arg-type]
-    if names is not None:  # of which scikit-learn has warned
-        X = pandas.DataFrame(X).set_axis(names, axis=1)
-    return _check_rows(X, reset)
-
-
-def _check_rows(X: Any, reset: bool) -> Any:
-    """Refuse a table with too few rows, in the words of scikit-learn."""
-    if (rows := len(X)) < (least := 2 if reset else 1):
-        raise ArgumentError(f"Found array with {rows} sample(s) while a minimum of {least} is required.")
-    return X
+    return X if names is None else pandas.DataFrame(X).set_axis(names, axis=1)  # of which scikit-learn has warned
 
 
 def to_frame(X: Any) -> Any:

@@ -53,8 +53,8 @@ STDIN = "-"
 SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz", ".parquet")
 FILE_KINDS = ".csv, .tsv, .txt, .parquet, or - for standard input"
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
-HEAD = 2**16  # bytes of a file that show how it is written
-ZEROS = re.compile(rb"(?<![\w.:/+-])0[0-9]+(?![\w.:/+-])")  # digits with zeros in front, of which pandas makes numbers
+HEAD = 2**16  # characters of a file that show how it is written
+ZEROS = re.compile(r"(?<![\w.:/+-])0[0-9]+(?![\w.:/+-])")  # digits with zeros in front, of which pandas makes numbers
 MOST_CLASSES = 20  # whole numbers with more different values than this are a regression
 
 
@@ -379,32 +379,29 @@ def _read_csv(path: str, name: str, texts: Sequence[str], decimal: str) -> Table
     else:
         with (gzip.open if path.lower().endswith(".gz") else open)(path, "rb") as file:
             content = file.read()
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        content = content.decode("utf-16").encode()
     try:
-        content.decode()
+        text = content.decode("utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
     except UnicodeDecodeError:
-        content = content.decode("cp1252").encode()
+        text = content.decode("cp1252")
         warn(f"{name} is not in UTF-8; its letters are read as those of Windows, cp1252")
-    head = content if len(content) <= HEAD else content[:HEAD].rpartition(b"\n")[0]
-    separator = _find_separator(head.decode("utf-8-sig", errors="ignore"), name)
+    separator = _find_separator(text if len(text) <= HEAD else text[:HEAD].rpartition("\n")[0], name)
 
     # The own way of older versions gets many last digits wrong
     is_old = tuple(map(int, pandas.__version__.split(".")[:2])) < (3, 1)
-    how: dict[str, Any] = {"sep": separator, "encoding": "utf-8-sig", "skipinitialspace": True, "index_col": False}
+    how: dict[str, Any] = {"sep": separator, "skipinitialspace": True, "index_col": False}
     how["float_precision"] = "round_trip" if is_old else None
 
     def read(**options: Any) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pandas.errors.ParserWarning)  # of values without a name
-            return pandas.read_csv(io.BytesIO(content), low_memory=False, **how, **options)
+            return pandas.read_csv(io.StringIO(text), low_memory=False, **how, **options)
 
     frame = read(dtype={column: str for column in read(nrows=0) if column.strip() in texts})
     others = (column for column in frame if column.strip() not in texts and not _is_numeric(frame[column]))
     shown = find_decimal(open_column(frame[column], name, column) for column in others)
     if "," in (shown, decimal):  # as texts: pandas would also take 1.5 for 15
         return Table(name, read(dtype=str), ",")
-    if ZEROS.search(content):
+    if ZEROS.search(text):
         copies = read(dtype=str)
         numbers = frame.select_dtypes("number")
         frame = frame.assign(**{column: copies[column] for column in numbers if are_codes(copies[column].dropna())})
