@@ -370,6 +370,7 @@ def test_the_encoder_of_a_table_is_in_the_file(n_out, arguments, make_y, bins, d
     to_onnx(ensemble, tmp_path / "net.onnx", encoder=encoder)
     session = open_onnx(tmp_path / "net.onnx")
     table = make_table(100, seed=1)
+    table.loc[:1, "Concat_1"] = "NA", "null"  # missing
     for k, name in enumerate(table.columns.drop(["id", "Concat_1"])):
         table.loc[10 * k : 10 * k + 1, name] = None
     table.loc[95:97, ["Concat_1", "label", "w_1"]] = "unknown"

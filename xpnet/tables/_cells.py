@@ -25,7 +25,7 @@ from xpnet.errors import ArgumentError
 
 PLAIN = {int, float, np.int64, np.float64}  # types of numbers that NumPy converts fast
 TRUTH = {"false": 0, "true": 1}
-MISSING = {"NA", "N/A", "n/a", "#N/A", "<NA>", "NULL", "null", "None", "NaN", "nan"}  # as pandas reads them in a file
+MISSING = "NA", "N/A", "n/a", "#N/A", "<NA>", "NULL", "null", "None", "NaN", "nan"  # as pandas reads them in a file
 BLANKS = {"?", "-", "--", ".", *MISSING}  # missing values, in columns of numbers and dates
 MOSTLY = 0.5  # a column with at least this part of numbers or dates is one of those, and other texts stand apart
 SAMPLE = 100  # texts among which formats of dates are looked for

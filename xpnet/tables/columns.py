@@ -422,24 +422,24 @@ class CategoryColumn:
 
         Examples
         --------
-        >>> CategoryColumn("sex", ("f", "m"), missing=True, rare=False).lookup
-        Lookup(rows=array([[1., 0., 0.],
+        >>> lookup = CategoryColumn("sex", ("f", "m"), missing=True, rare=False).lookup
+        >>> lookup.rows
+        array([[1., 0., 0.],
                [0., 1., 0.],
                [0., 0., 1.],
-               [0., 0., 0.]], dtype=float32), places={'f': 0, 'm': 1}, missing=2, unknown=3)
+               [0., 0., 0.]], dtype=float32)
+        >>> [lookup.places[text] for text in ("f", "m", "NA")], lookup.missing, lookup.unknown
+        ([0, 1, 2], 2, 3)
         """
         n = len(self.values)
+        places = dict.fromkeys(MISSING, n) | number_texts(self.values)
         rows = np.eye(n + self.missing + self.rare + 1, dtype=np.float32)[:, :-1]  # the last row has no 1
-        return Lookup(
-            rows[:, 1:] - rows[:, :1] if self.signed else rows, number_texts(self.values), n, n + self.missing
-        )
+        return Lookup(rows[:, 1:] - rows[:, :1] if self.signed else rows, places, n, n + self.missing)
 
     def encode(self, cells: Cells, marks: Marks) -> tuple[np.ndarray, np.ndarray]:
         """Return the inputs (n, n_inputs), and which values are of a kind that training did not have."""
         lookup = self.lookup
-        places = [
-            lookup.places.get(value, lookup.missing if value in MISSING else lookup.unknown) for value in cells.values
-        ]
+        places = [lookup.places.get(value, lookup.unknown) for value in cells.values]
         rows = np.array([*places, lookup.missing])[cells.codes]
         return lookup.rows[rows], rows == len(lookup.rows) - 1
 
@@ -478,7 +478,8 @@ class MarkColumn(CategoryColumn):
     def lookup(self) -> Lookup:
         """The inputs of each text; those of missing ones are 0."""
         lookup = super().lookup
-        return lookup._replace(missing=len(lookup.rows) - 1)
+        none = len(lookup.rows) - 1
+        return lookup._replace(missing=none, places=lookup.places | dict.fromkeys(MISSING, none))
 
     def encode(self, cells: Cells, marks: Marks) -> tuple[np.ndarray, np.ndarray]:
         """Return the inputs (n, n_inputs), and which values are of a kind that training did not have."""
