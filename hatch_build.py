@@ -43,7 +43,6 @@ def compile_extension(root: Path) -> Path:
         "xpnet.backends.replay.loops",
         [str(root / FOLDER / name) for name in SOURCES],
         include_dirs=[numpy.get_include()],
-        depends=[str(root / FOLDER / "pool.h")],
         extra_compile_args=FOR_MICROSOFT if platform.python_compiler().startswith("MSC") else [],
     )
     command: Any = Distribution({"name": "xpnet", "ext_modules": [extension]}).get_command_obj("build_ext")

@@ -1,6 +1,7 @@
 """What several tests share besides fixtures."""
 
 import gc
+import sys
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -195,6 +196,11 @@ def snapshot(net: Network) -> Any:
     """Weights and optimizer state as NumPy arrays."""
     with net.backend.scope(net.dtype):
         return map_arrays(lambda x: np.array(net.backend.to_numpy(x)), net.state._replace(cost=None))
+
+
+def is_flushing() -> bool:
+    """Whether subnormal numbers are 0 in the arithmetic of this thread."""
+    return sys.float_info.min * 0.5 == 0.0
 
 
 def peak(call: Callable[[], Any]) -> tuple[Any, int]:

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import two_blas_threads
+from helpers import is_flushing, two_blas_threads
 from trainings import TRAININGS
 
 from xpnet import Adam, Network
 from xpnet.backends._numpy import NumPyBackend
+from xpnet.core.arrays import leaves
 from xpnet.value import _single_rows
 
 loops = pytest.importorskip("xpnet.backends.replay.loops", reason="the loop in C was not built")
@@ -228,12 +229,16 @@ def test_signals_are_handled_between_rounds():
     """So Ctrl-C and time limits need not wait for a chunk."""
     code = loops.Operations()
     code.elementwise(np.add, (X, X), np.empty_like(X), True)
-    before = signal.signal(signal.SIGALRM, lambda *_: 1 / 0)
+    seen = []
+    before = signal.signal(signal.SIGALRM, lambda *_: seen.append(is_flushing()) or 1 / 0)
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.02)
+        loops.set_mode(loops.FLUSH)
         with pytest.raises(ZeroDivisionError):
             code.run(np.empty((1 << 40, 0), np.int32))
+        assert [*seen, is_flushing()] == [False, True]
     finally:
+        loops.set_mode(0)
         signal.signal(signal.SIGALRM, before)
     code.run()  # and can be used again
 
@@ -293,6 +298,12 @@ def test_single_rows_run_in_c_with_the_same_bits(training, few_rows_pay, monkeyp
             assert net.forward(rows[0]).tobytes() == expected[0]
 
 
+def test_predictions_of_single_rows_do_not_flush(few_rows_pay):
+    net, row = Network([1, 1], task="regression", seed=0), np.ones(1, "f")
+    net.layers = [(np.array([[1e-40]], "f"), np.zeros(1, "f"))]
+    assert {net.predict(row).item() for _ in range(3)} == {float(np.float32(1e-40))}
+
+
 def test_several_threads_may_predict_single_rows_at_once(few_rows_pay):
     net, rows = Network([8, 64, 64, 1], task="regression", seed=0), np.random.default_rng(0).random((300, 8), "f")
     expected = [net.predict(row) for row in rows]
@@ -306,12 +317,13 @@ def test_several_threads_may_predict_single_rows_at_once(few_rows_pay):
 
 
 def train_large(threads: int | str, engine: str = "replay of recorded steps in C") -> list[bytes]:
-    """Train a network whose products and updates threads share."""
+    """Train a network whose products and updates threads share; return weights and memory."""
     net = Network([784, 100, 10], seed=0, activation="relu", task="classification")
     data = np.random.default_rng(0).random((512, 784), np.float32), np.arange(512) % 10
+    data[0][:, ::2] *= 1e-37  # so that moments are subnormal
     net.train(data, epochs=5, batch_size=64, optimizer=Adam(), blas_threads=threads, progress=False)
     assert net.engine == engine
-    return [x.tobytes() for layer in net.layers for x in layer]
+    return [x.tobytes() for x in leaves(net.state)]
 
 
 def test_any_number_of_threads_gives_the_same_bits(monkeypatch):
@@ -348,12 +360,25 @@ def test_products_that_threads_share_have_the_bits_of_the_whole(m, k, n, orders,
     loops.set_threads(1)
 
 
+def test_helpers_compute_in_the_mode_of_the_caller():
+    x, y, out = np.full((784, 128), 1e-21, "f", "F"), np.full((128, 100), 1e-21, "f"), np.empty((784, 100), "f")
+    code, _ = translate.translate([partial(np.matmul, x, y, out)])
+    loops.set_threads(3)
+    for mode in 10 * (0, loops.FLUSH):
+        loops.set_mode(mode)
+        code.run()
+        loops.set_mode(0)
+        assert (out == 0).all() if mode else (out > 0).all()
+    loops.set_threads(1)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_a_forked_process_starts_threads_of_its_own():
     program = f"""
 import os
 import numpy as np
 from xpnet import Adam, Network
+from xpnet.core.arrays import leaves
 {inspect.getsource(train_large)}
 expected = train_large(3)
 child = os.fork()

@@ -6,18 +6,21 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
 from typing import Any
 
 import host_cupy
 import numpy as np
 import pytest
-from helpers import HOST, LEFT_OUT, PLACES, Place, assert_same, marked, snapshot, targets
+from helpers import HOST, LEFT_OUT, PLACES, Place, assert_same, is_flushing, marked, snapshot, targets
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from trainings import TRAININGS
 
-from xpnet import L1, SGD, Adam, Callback, Clip, MaxNorm, Network, OneCycle, get_backend
+from xpnet import L1, LBFGS, SGD, Adam, Callback, Clip, LevenbergMarquardt, MaxNorm, Network, OneCycle, get_backend
+from xpnet.backends import _subnormals
 from xpnet.backends._numpy import NumPyBackend
+from xpnet.backends.base import Backend
 from xpnet.backends.replay import _program as program
 from xpnet.backends.replay._program import ReplayLoop
 from xpnet.core.arrays import leaves
@@ -473,7 +476,7 @@ def test_the_callers_arrays_and_the_state_before_are_not_written_to(eager, in_by
 
 
 class Meddle(Callback):
-    """Change weights between epochs, and keep every state with what it was."""
+    """Change weights after every second epoch, and keep every state with what it was."""
 
     def on_train_begin(self, training: Any) -> None:
         self.training, self.kept = training, []
@@ -481,6 +484,8 @@ class Meddle(Callback):
     def on_epoch_end(self, logs: dict[str, Any]) -> None:
         value = self.training.value
         self.kept.append((value.state, snapshot(self.training.net)))
+        if len(self.kept) % 2:
+            return
         halves = tuple((0.5 * w, b) for w, b in value.layers)
         self.training.value = value._replace(stored=value.state._replace(layers=halves))
 
@@ -500,6 +505,102 @@ def test_states_between_epochs_are_the_users_to_keep_and_to_change(eager, n):
         for now, before, plain in zip(leaves(state._replace(cost=None)), leaves(then), leaves(expected), strict=True):
             np.testing.assert_array_equal(net.backend.to_numpy(now), before)
             np.testing.assert_array_equal(before, plain)
+
+
+# Subnormal numbers
+
+
+@pytest.fixture(params=[True, False])
+def with_or_without_c(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop in C was built, or functions of the C library set the register."""
+    if not request.param:
+        monkeypatch.setattr(NumPyBackend, "shares_steps", False)
+        monkeypatch.setattr(_subnormals, "loops", None)
+
+
+def train_until_subnormal(net: Network) -> Any:
+    """Train with two inputs that fade; return weights and memory."""
+    for factor, epochs in ((1.0, 1), (1e-37, 2), (0.0, 12)):
+        x = X * np.array([1, 1, 1, factor, factor], np.float32)
+        train(net, (x, Y), epochs=epochs, optimizer=Adam(beta1=0.6, beta2=0.6))
+    return snapshot(net)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has the real one")
+def test_microsofts_library_without_the_loop_in_c(monkeypatch):
+    """Its bits, by a function that changes the word of a mask as `_controlfp_s` does."""
+    word = 0x8001F
+
+    def control(present: Any, new: int, mask: int) -> None:
+        nonlocal word
+        word = (word & ~mask) | (new & mask)
+        present._obj.value = word
+
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(_subnormals, "loops", None)
+    monkeypatch.setattr(_subnormals, "_load", lambda name: SimpleNamespace(_controlfp_s=control))
+    flush, restore = _subnormals.find_modes()
+    flush()
+    assert word == 0x8001F | 0x1000000
+    restore()
+    assert word == 0x8001F
+
+
+def has_subnormals(state: Any) -> bool:
+    floats = [x for x in leaves(state) if x.dtype.kind == "f"]
+    return any(((x != 0) & (np.abs(x) < np.finfo(np.float32).tiny)).any() for x in floats)
+
+
+def test_subnormal_moments_are_0_in_every_loop(eager, with_or_without_c, monkeypatch):
+    net, twin, other = (network(eager) for _ in range(3))
+    expected = train_until_subnormal(net)
+    assert not has_subnormals(expected)
+    with plain_loop():
+        train_until_subnormal(twin)
+    assert_same(twin, expected)
+    monkeypatch.setattr(type(net.backend), "_find_modes", Backend._find_modes)
+    assert has_subnormals(train_until_subnormal(other))  # where a register cannot be set
+
+
+@pytest.mark.parametrize("error", [None, ValueError, KeyboardInterrupt])
+def test_steps_flush_and_nothing_else_does(eager, with_or_without_c, error):
+    """While a step is recorded, and in the plain loop."""
+    seen, after = [], []
+
+    class Look(Callback):
+        def on_chunk_end(self, steps: int) -> None:
+            after.append(is_flushing())
+
+    def fails(call: int, z: Any, xp: Any) -> None:
+        seen.append(is_flushing())
+        if error is not None and call > 2:
+            raise error("mine")
+        float(xp.max(z))  # which cannot be recorded
+
+    net, _ = armed(eager, fails)
+    with nullcontext() if error is None else pytest.raises(error, match="mine"):
+        train(net, WHOLE, callbacks=[Look()])
+    assert {*seen} == {True}
+    assert not any(after)
+    assert not is_flushing()
+
+
+@pytest.mark.parametrize("optimizer", [LBFGS(), LevenbergMarquardt()], ids=str)
+def test_steps_with_all_examples_flush(eager, optimizer):
+    seen = []
+    activation = Own(lambda z, xp: (seen.append(is_flushing()), xp.tanh(z))[1])
+    net = network(eager, activation=activation, output_activation="identity", dtype="float64")
+    train(net, batch_size=None, lr=None, optimizer=optimizer)
+    assert any(seen)
+
+
+@pytest.mark.needs("torch")
+def test_several_threads_of_pytorch_do_not_flush():
+    """One that began meanwhile would do so ever after."""
+    seen = []
+    activation = Own(lambda z, xp: (seen.append(is_flushing()), xp.tanh(z))[1])
+    train(network(PLACES["torch"](), activation=activation), blas_threads=2)
+    assert not any(seen)
 
 
 # Any steps

@@ -6,7 +6,7 @@ import re
 import host_cupy
 import numpy as np
 import pytest
-from helpers import assert_same, flatten, snapshot, tanh_network, with_parameters
+from helpers import assert_same, flatten, is_flushing, snapshot, tanh_network, with_parameters
 
 from xpnet import SGD, Callback, DivergenceError, LevenbergMarquardt, Network, ReduceLROnPlateau, Term
 from xpnet.activations import Activation
@@ -37,6 +37,14 @@ class Watch(Callback):
 
 
 # Steps and solutions
+
+
+def test_steps_flush_subnormal_numbers():
+    seen = []
+    term = Term(lambda x, u, du, *_: (seen.append(is_flushing()), du[0] + u)[1], LINE)
+    make(backend="numpy").solve([term], steps=1, progress=False)
+    assert True in seen
+    assert not is_flushing()
 
 
 def burgers_with_a_twist(x, u, du, ddu, xp, nu, k):

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import array_api_compat.numpy
 import numpy as np
 
+from xpnet.backends._subnormals import find_modes
 from xpnet.backends.base import (
     UFUNCS,
     Backend,
@@ -27,6 +28,9 @@ from xpnet.errors import BackendError
 # In short rows of many numbers, the maximum is faster column by column. Measured on an AMD EPYC (Zen 5): over the last
 # axis of (10, 32, 10) it takes a third of the time, of (10, 200, 10) an eighth
 SHORT_ROW, MANY_NUMBERS = 16, 256  # numbers in a row at most, and altogether at least
+
+# Made once for each dtype, and NumPy 2.2 warns if that is where subnormal numbers are 0
+_LIMITS = [np.finfo(name) for name in ("float32", "float64")]
 
 _add_reduce: Any = np.add.reduce  # the type stubs lack `out` by position, which is fastest
 _maximum_reduce: Any = np.maximum.reduce
@@ -139,6 +143,9 @@ class NumPyBackend(Eager):
             function = np.multiply  # a column times a row, which NumPy does not leave to BLAS: 6 times as fast
         by_position = isinstance(function, np.ufunc) and not options and function not in (np.maximum, np.minimum)
         return partial(function, *args, out) if by_position else super().bind(function, args, options, out)
+
+    def _find_modes(self) -> tuple[Callable[[], Any], Callable[[], Any]]:
+        return find_modes()
 
     def _from_host(self, x: np.ndarray, dtype: str | None) -> Native:
         return cast(x, dtype)

@@ -120,18 +120,22 @@ class Loop:
     def __call__(self, state: Any, batches: Any, data: Any) -> Any:
         """Repeat the step for every batch, on a copy of the state."""
         backend = self.backend
-        with backend.scope(precision(state)):
-            return self.repeat(map_arrays(backend.copy, state), map_arrays(backend.asarray, batches), data)
+        # Training checks for itself whether costs and weights are finite
+        with backend.scope(precision(state)), np.errstate(all="ignore"):
+            return backend.take_steps(self.run, state, map_arrays(backend.asarray, batches), data)
+
+    def run(self, state: Any, batches: Any, data: Any) -> Any:
+        """Repeat the step for every batch, on a copy of the state; batches are on the device, the call in a scope."""
+        return self.repeat(map_arrays(self.backend.copy, state), batches, data)
 
     def repeat(self, state: Any, batches: Any, data: Any) -> Any:
         """Repeat the step in Python. It may write into `state`; all arrays are on the device."""
         (examples, encoding), xp = data, self.backend.xp
-        with np.errstate(all="ignore"):  # training checks for itself whether costs and weights are finite
-            for i in range(batches.index.shape[0]):
-                batch = select(batches, i)
-                rows = take_examples(examples, batch.index, xp)
-                state = self.step(state, self.make_minibatch(rows, encoding, batch, xp), xp)
-                state = map_arrays(self.backend.keep_order, state)  # as after a resume, down to the last bit
+        for i in range(batches.index.shape[0]):
+            batch = select(batches, i)
+            rows = take_examples(examples, batch.index, xp)
+            state = self.step(state, self.make_minibatch(rows, encoding, batch, xp), xp)
+            state = map_arrays(self.backend.keep_order, state)  # as after a resume, down to the last bit
         return state
 
     def end_training(self, most: int) -> int:
@@ -325,6 +329,19 @@ class Backend:
         """
         return self.loop_type(self, step, make_minibatch)
 
+    def take_steps(self, function: Function, *args: Any) -> Any:
+        """Call a function that takes steps of a training; until it ends, subnormal numbers are 0 in this thread.
+
+        Units that have died leave moments that shrink until they are subnormal, and then stay so, and some CPUs take a
+        hundred cycles and more for each operation with them.
+        """
+        flush, restore = self._find_modes()
+        try:
+            flush()
+            return function(*args)
+        finally:
+            restore()
+
     def call(self, function: Function, *args: Any) -> Any:
         """Call a pure function of nests of arrays, ``function(*args, xp)``, within a scope; JAX compiles it."""
         return function(*args, self.xp)
@@ -387,6 +404,13 @@ class Backend:
 
     def synchronize(self) -> None:
         """Wait until the device has finished all its work. Synchronizes."""
+
+    def _find_modes(self) -> tuple[Callable[[], Any], Callable[[], Any]]:
+        """Return two calls: subnormal numbers are 0 from now on; and as they are now. Here they do nothing.
+
+        Both must be calls of C, before which no signal handler can raise an error.
+        """
+        return int, int
 
     def _from_host(self, x: np.ndarray, dtype: str | None) -> Array:
         return self.xp.asarray(np.asarray(cast(x, dtype), order="C"), device=self.device)

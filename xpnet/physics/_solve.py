@@ -122,7 +122,7 @@ class Descent(Callback):
             rng = make_generator(value.generator)
             self.terms, self.linear = [self._draw(k, rng) for k in range(len(self.terms))], None
             changes["generator"] = rng.bit_generator.state
-        linear, self.steps = self._step(), self.steps + 1
+        linear, self.steps = value.backend.take_steps(self._step), self.steps + 1
         present = self.unpack(self.parameters)
         self.coefficients = {name: float(number) for name, number in present.coefficients.items()}
         self.objective = Objective(

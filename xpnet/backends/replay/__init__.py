@@ -14,9 +14,10 @@ from xpnet.backends.replay._program import Program, ReplayLoop, ShapeCase
 from xpnet.backends.replay._tape import RecordedArray, RecordedView, Recorder
 
 try:
+    import xpnet.backends.replay.loops as loops
     from xpnet.backends.replay._native import NativeLoop, get_step_threads, make_native
 except ImportError:  # the extension was not built
-    NativeLoop = get_step_threads = make_native = None
+    loops = NativeLoop = get_step_threads = make_native = None
 
 __all__ = [
     "NativeLoop",
@@ -27,5 +28,6 @@ __all__ = [
     "ReplayLoop",
     "ShapeCase",
     "get_step_threads",
+    "loops",
     "make_native",
 ]

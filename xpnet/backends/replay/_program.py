@@ -2,12 +2,10 @@
 
 import math
 from collections.abc import Callable, Sequence
-from itertools import chain
+from itertools import chain, zip_longest
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
-import numpy as np
-
-from xpnet.backends.base import Eager, Loop, NotRecordableError, precision
+from xpnet.backends.base import Eager, Loop, NotRecordableError
 from xpnet.backends.replay._tape import RecordedCall, Recorder
 from xpnet.core.arrays import Function, Native, leaves, map_arrays, select, take_examples
 
@@ -52,14 +50,18 @@ class Program:
         self.operations: Operations = [*preparation, *chain(*steps)]
         self.take: Any = backend.with_out["take"]
         self.engine = "replay of recorded steps"
+        self.end: Sequence[Native] = ()  # arrays of the last state that was copied out, if it is still in the memory
 
     def improve(self, steps: int, state: Any, batches: Any, data: Any) -> None:
         """Make a program faster that has run this many steps, where that is possible."""
 
     def begin(self, state: Any, encoding: Any) -> None:
-        """Copy a state, and the encoding of the examples, into the program's memory."""
-        for target, x in zip(leaves((self.inputs.state, self.inputs.encoding)), leaves((state, encoding))):
-            self.backend.assign(target, x)
+        """Copy a state, and the encoding of the examples, into the program's memory: arrays that are not there yet."""
+        end, self.end = self.end, ()
+        targets, arrays = leaves((self.inputs.state, self.inputs.encoding)), leaves((state, encoding))
+        for target, x, present in zip_longest(targets, arrays, end):
+            if x is not present:
+                self.backend.assign(target, x)
 
     def run(self, batches: Any, examples: Any) -> None:
         """Run a step for each batch: their number is a multiple of that of the program's steps."""
@@ -107,22 +109,18 @@ class ReplayLoop(Loop):
         super().__init__(backend, step, make_minibatch)
         self.cases: dict[Any, ShapeCase] = {}  # by the shapes, most recently used last
 
-    def __call__(self, state: Any, batches: Any, data: Any) -> Any:
-        """Repeat the step for every batch, on a copy of the state."""
-        backend = self.backend
-        with backend.scope(precision(state)), np.errstate(all="ignore"):
-            batches = map_arrays(backend.asarray, batches)
-            case = self._find_case(state, batches, data)
-            case.steps += batches.index.shape[0]
-            if case.refusal is None:
-                try:
-                    program = self._find_program(case, state, batches, data)
-                except NotRecordableError as error:
-                    self._refuse(case, str(error))
-                else:
-                    if program is not None:
-                        return self._replay(case, program, state, batches, data)
-            return self.repeat(map_arrays(backend.copy, state), batches, data)
+    def run(self, state: Any, batches: Any, data: Any) -> Any:
+        case = self._find_case(state, batches, data)
+        case.steps += batches.index.shape[0]
+        if case.refusal is None:
+            try:
+                program = self._find_program(case, state, batches, data)
+            except NotRecordableError as error:
+                self._refuse(case, str(error))
+            else:
+                if program is not None:
+                    return self._replay(case, program, state, batches, data)
+        return super().run(state, batches, data)
 
     @property
     def engine(self) -> str:
@@ -133,6 +131,7 @@ class ReplayLoop(Loop):
         programs, n_bytes = {}, 0
         for key, case in reversed(self.cases.items()):
             if case.program is not None and case.steps and n_bytes + case.program.n_bytes <= most:
+                case.program.end = ()
                 n_bytes += case.program.n_bytes
                 programs[key] = ShapeCase(case.program)
         self.cases = dict(reversed(programs.items()))
@@ -172,7 +171,10 @@ class ReplayLoop(Loop):
             done = 0
         # A copy, as the program will write into its own memory again
         state = map_arrays(self.backend.copy, program.inputs.state if done else state)
-        return self.repeat(state, select(batches, slice(done, None)), data) if done < steps else state
+        if done < steps:
+            return self.repeat(state, select(batches, slice(done, None)), data)
+        program.end = leaves(state)
+        return state
 
     def _record(self, state: Any, batches: Any, data: Any, n_steps: int) -> Program:
         """Record the first step.

@@ -18,6 +18,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "mode.h"
 #include "pool.h"
 
 #ifdef __GNUC__
@@ -678,11 +679,14 @@ static int run_round(Operations *self, const Rounds *rounds, int n_threads, PyTh
     return 0;
 }
 
-/* Let Python handle signals that have come; -1 if that, or an instruction before, has failed */
+/* Let Python handle signals that have come, without flushing; -1 if that, or an instruction before, has failed */
 static int handle_signals(PyThreadState **thread) {
+    uint32_t mode = get_mode();
+    set_mode(0);
     PyEval_RestoreThread(*thread);
     int result = PyErr_Occurred() ? -1 : PyErr_CheckSignals();
     *thread = PyEval_SaveThread();
+    set_mode(mode);
     return result;
 }
 
@@ -805,7 +809,18 @@ static PyObject *forget_threads(PyObject *module, PyObject *unused) {
     Py_RETURN_NONE;
 }
 
+static PyObject *get_number_of_mode(PyObject *module, PyObject *unused) { return PyLong_FromUnsignedLong(get_mode()); }
+
+static PyObject *set_mode_by_number(PyObject *module, PyObject *number) {
+    unsigned long mode = PyLong_AsUnsignedLong(number);
+    if (PyErr_Occurred()) return NULL;
+    set_mode((uint32_t)mode);
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef functions[] = {
+    {"get_mode", get_number_of_mode, METH_NOARGS, NULL},
+    {"set_mode", set_mode_by_number, METH_O, NULL},
     {"set_threads", set_threads, METH_O, NULL},
     {"get_threads", get_threads, METH_NOARGS, NULL},
     {"forget_threads", forget_threads, METH_NOARGS, NULL},
@@ -817,6 +832,7 @@ static int fill_module(PyObject *module) {
     import_umath1(-1);
     PyObject *type = PyType_FromSpec(&spec);
     int result = type ? PyModule_AddObjectRef(module, "Operations", type) : -1;
+    if (!result) result = PyModule_AddIntConstant(module, "FLUSH", FLUSH);
     Py_XDECREF(type);
     return result;
 }

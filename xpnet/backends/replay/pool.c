@@ -1,5 +1,7 @@
 #include "pool.h"
 
+#include "mode.h"
+
 #include <Python.h>
 #include <stdatomic.h>
 #include <time.h>
@@ -38,6 +40,7 @@ static struct {
     atomic_int done;
     Work work;
     const void *context;
+    uint32_t mode;          /* in which the caller computes */
     PyThread_type_lock nap; /* always held: waiting for it is sleeping */
     Helper *helpers[MAX_THREADS - 1];
 } pool = {.n_threads = 1, .in_use = ATOMIC_FLAG_INIT};
@@ -61,6 +64,7 @@ static int do_part(int home) {
         if (!open) return 0;
         for (part = home; !(open >> part & 1);) part = (part + 1) % MAX_THREADS;
     } while (!atomic_compare_exchange_weak(&pool.open, &open, open & ~(1ull << part)));
+    set_mode(pool.mode);
     pool.work(pool.context, part);
     atomic_fetch_add(&pool.done, 1);
     return 1;
@@ -153,7 +157,7 @@ void pool_share(Work work, const void *context, int n_parts, int n_threads) {
     while (pool.n_started < n_threads - 1)
         if (!pool.nap || !start_helper()) pool.n_threads = n_threads = pool.n_started + 1;
     double begun = now();
-    pool.work = work, pool.context = context;
+    pool.work = work, pool.context = context, pool.mode = get_mode();
     atomic_store(&pool.done, 0);
     for (int k = 0; k < pool.n_started; k++)
         atomic_store(&pool.helpers[k]->home, k + 1 < n_threads ? (k + 1) * n_parts / n_threads : -1);
