@@ -239,12 +239,13 @@ def machine(*modules):
     """
     packages, info = packages_distributions(), Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    fields = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    name = "{model name}, family {cpu family}, model {model}".format_map(fields) if "model name" in fields else ""
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     kernels = {f"{library['architecture']} kernels" for library in threadpool_info() if "architecture" in library}
     versions = [f"{packages[name][0]} {version(packages[name][0])}" for name in modules]
     return (
-        f"{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} cores; "
+        f"{name or platform.processor() or platform.machine()}, {os.cpu_count()} cores; "
         f"Python {platform.python_version()}, NumPy {np.__version__} "
         f"({', '.join([blas['name'] + ' ' + blas['version'], *sorted(kernels)])}), "
         + ", ".join([*versions, f"xpnet {xpnet.__version__}"])

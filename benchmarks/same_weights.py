@@ -1,13 +1,14 @@
-"""Show that two checkouts of xpnet train to the same weights, bit for bit.
+"""Show that two checkouts of xpnet train to the same weights, bit for bit, or one with each loop of NumPy.
 
     python same_weights.py BEFORE AFTER
     python same_weights.py BEFORE --save lines.jsonl
     python same_weights.py AFTER --against lines.jsonl
+    python same_weights.py CHECKOUT --loops
 
 Each checkout runs the same random trainings in a process of its own: of networks, ensembles, estimators, and searches
-over estimators. For each it writes a line of JSON: how it was set up, and SHA-256 digests of the weights, costs and
-outputs. The lines of the two are then compared. Only the public API is used, so that any two checkouts that share it
-can be compared. Exits with status 1 if they differ.
+over estimators. For each it writes a line of JSON: how it was set up, and SHA-256 digests of the weights, the
+optimizer's memory, costs and outputs. The lines of the two are then compared. Only the public API is used, so that any
+two checkouts that share it can be compared. Exits with status 1 if they differ.
 
 Bits depend on the processor and on the versions of the libraries: compare on one machine, in one environment.
 """
@@ -21,7 +22,7 @@ import sys
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from itertools import chain, repeat
 from pathlib import Path
@@ -46,6 +47,11 @@ HELD_OUT = 40  # examples for validation and test
 TIMES = ("seconds", "examples_per_second")  # columns of the history that differ from run to run
 
 ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+LOOPS = {  # to be compared with that in C on one thread: options of the process
+    "in Python": ["--without=xpnet.backends.replay.loops"],
+    "in C, two threads": ["--threads=2"],
+    "in C, three threads": ["--threads=3"],
+}
 
 
 class Dice:
@@ -398,7 +404,13 @@ def run_network(training: dict[str, Any], x: np.ndarray, y: np.ndarray, rng: np.
         "forward": [of_array(each.backend.to_numpy(each.forward(seen))) for each in networks],
         "predict": of_array(net.backend.to_numpy(net.predict(seen))),
     }
-    return {"layers": list(map(of_layers, networks)), "history": histories, "raised": raised} | outputs
+    memory = [of_nest(each.backend, each.state.optimizer) for each in networks]
+    return {
+        "layers": list(map(of_layers, networks)),
+        "memory": memory,
+        "history": histories,
+        "raised": raised,
+    } | outputs
 
 
 def run_estimator(training: dict[str, Any], x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> dict[str, Any]:
@@ -460,6 +472,13 @@ def of_layers(net: Any) -> list[str]:
     return [of_array(net.backend.to_numpy(array)) for array in (*net.w, *net.b)]
 
 
+def of_nest(backend: Any, nest: Any) -> Any:
+    """Digests of the arrays in a tuple of tuples."""
+    if isinstance(nest, tuple):
+        return [of_nest(backend, part) for part in nest]
+    return None if nest is None else of_array(backend.to_numpy(nest))
+
+
 def of_array(x: np.ndarray) -> str:
     """Digest of an array: of its dtype, shape and bytes."""
     return hashlib.sha256(f"{x.dtype} {x.shape} ".encode() + x.tobytes()).hexdigest()
@@ -472,6 +491,8 @@ def of_numbers(numbers: list[Any]) -> str:
 
 def work(args: argparse.Namespace) -> None:
     """Run all trainings with the xpnet of one checkout, in a process that has been started for it."""
+    if args.without:
+        sys.modules[args.without] = None  # as if it had not been built
     import xpnet
 
     if not Path(xpnet.__file__).resolve().is_relative_to(args.worker.resolve()):
@@ -481,6 +502,8 @@ def work(args: argparse.Namespace) -> None:
     print(json.dumps({"seed": args.seed, "backends": args.backends, "libraries": libraries}), flush=True)
     for index in range(args.count) if args.only is None else [args.only]:
         training = draw(args.seed, index, args.backends)
+        for options in (call["train"] for call in training.get("calls", ())) if args.threads else ():
+            options["blas_threads"] = args.threads
         print(json.dumps({"training": training} | run(training, args.seed)), flush=True)
         if index % 60 == 59 and "jax" in sys.modules:
             sys.modules["jax"].clear_caches()  # gigabytes of compiled programs
@@ -489,9 +512,9 @@ def work(args: argparse.Namespace) -> None:
 # Comparing
 
 
-def run_checkout(checkout: Path, args: argparse.Namespace) -> list[str]:
+def run_checkout(checkout: Path, args: argparse.Namespace, loop: Sequence[str] = ()) -> list[str]:
     """Run the process of a checkout, in a folder outside of it, and return its lines."""
-    options = [f"--worker={checkout.resolve()}", f"--seed={args.seed}", f"--count={args.count}"]
+    options = [f"--worker={checkout.resolve()}", f"--seed={args.seed}", f"--count={args.count}", *loop]
     options += [] if args.only is None else [f"--only={args.only}"]
     command = [sys.executable, "-P", str(Path(__file__).resolve()), *options, "--backends", *args.backends]
     env = os.environ | ONE_THREAD | {"PYTHONPATH": str(checkout.resolve()), "PYTHONDONTWRITEBYTECODE": "1"}
@@ -528,6 +551,12 @@ def compare(before: list[str], after: list[str]) -> bool:
     return equal == ran
 
 
+def compare_loop(name: str, in_c: list[str], args: argparse.Namespace) -> bool:
+    """Compare another loop with that in C on one thread."""
+    print(f"{name}:")
+    return compare(in_c, run_checkout(args.checkouts[0], args, LOOPS[name]))
+
+
 def main() -> None:
     """Read the options, run the trainings, compare."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -538,13 +567,21 @@ def main() -> None:
     parser.add_argument("--backends", nargs="+", default=list(BACKENDS), choices=BACKENDS, help="in turn (all)")
     parser.add_argument("--save", type=Path, metavar="FILE", help="keep the lines of the only checkout")
     parser.add_argument("--against", type=Path, metavar="FILE", help="compare with lines kept, in place of BEFORE")
+    parser.add_argument("--loops", action="store_true", help="compare the loops of NumPy in the only checkout")
     parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--without", help=argparse.SUPPRESS)
+    parser.add_argument("--threads", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
         return work(args)
-    if len(args.checkouts) != 2 - bool(args.save or args.against):
+    if len(args.checkouts) != 2 - bool(args.save or args.against or args.loops):
         parser.error("give BEFORE and AFTER, or one checkout with --save or --against")
+    if args.loops:
+        args.backends = ["numpy"]
     runs = [run_checkout(checkout, args) for checkout in args.checkouts]
+    if args.loops:
+        equal = [compare_loop(name, runs[0], args) for name in LOOPS]
+        return sys.exit(0 if all(equal) else 1)
     if args.save:
         args.save.write_text("\n".join(runs[0]) + "\n")
         return None

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.util import find_spec
+from struct import pack
 from typing import Any, NamedTuple
 
 import host_cupy
@@ -199,8 +200,10 @@ def snapshot(net: Network) -> Any:
 
 
 def is_flushing() -> bool:
-    """Whether subnormal numbers are 0 in the arithmetic of this thread."""
-    return sys.float_info.min * 0.5 == 0.0
+    """Whether subnormal numbers are 0 in the arithmetic of this thread, both results and operands."""
+    smallest, is_result_0 = 5e-324, pack("d", sys.float_info.min * 0.5) == bytes(8)
+    assert (smallest == 0.0) == is_result_0
+    return is_result_0
 
 
 def peak(call: Callable[[], Any]) -> tuple[Any, int]:
