@@ -35,7 +35,8 @@ def leave_residuals(x: np.ndarray, targets: np.ndarray, weight: np.ndarray, part
         Shape (n_parts + 1, n, n_targets), of x's dtype: by the regression without each part, and by that on all rows,
         last. Where inputs predict no rows of other parts, they are the targets.
     """
-    (n, k), parts, mean = targets.shape, np.arange(part.max() + 2), x.mean(axis=0, dtype=np.float64).astype(x.dtype)
+    (n, k), parts = targets.shape, np.arange(int(part.max()) + 2)
+    mean = x.mean(axis=0, dtype=np.float64).astype(x.dtype)
     learns = np.repeat((part[:, None] != parts) * weight[:, None], k, axis=1).astype(x.dtype)
     rest, tiny = np.tile(targets, len(parts)).astype(x.dtype), np.finfo(x.dtype).tiny
     best, least = rest, np.inf
