@@ -485,5 +485,5 @@ def judge_classes(y: np.ndarray, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]
         return own, expected
     first, last = np.sort(expected)[[few - 1, many - 1]]
     with np.errstate(divide="ignore"):
-        power = min(np.log(many / few) / np.log(last / first), 1.0)
+        power = np.log(many / few) / np.log(last / first)
     return own, np.clip(few * (expected / first) ** power, expected, len(y))
