@@ -76,11 +76,12 @@ cd "$WORK/sanitized"
 export CFLAGS="-fsanitize=address,undefined -fno-sanitize-recover -g" LDFLAGS="-fsanitize=address,undefined"
 python -c 'import hatch_build, pathlib; hatch_build.compile_extension(pathlib.Path.cwd())'
 export LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0
-PYTHONPATH=$PWD pytest -q -p no:cacheprovider tests/test_loops.py"""
+PYTHONPATH=$PWD XPNET_PLACES=numpy pytest -q -p no:cacheprovider tests/test_loops.py"""
 # Last bits depend on the kernels of NumPy. The tests above run with those that it chooses here
 KERNELS = """
+export XPNET_PLACES=numpy
 python tests/cpu_features.py | while read -r features; do
-    NPY_DISABLE_CPU_FEATURES="$features" nice pytest -p no:cacheprovider -k "not torch and not jax and not strict" \
+    NPY_DISABLE_CPU_FEATURES="$features" nice pytest -p no:cacheprovider \
         tests/test_{ensemble,golden,loops,replay,resume,threads,weights}.py </dev/null
 done"""
 BUILD = """
@@ -132,7 +133,7 @@ STEPS = [
     Step("pyright", "pyright"),
     Step(
         "NumPy without the loop in C",
-        "pytest --python-loop -q -p no:cacheprovider tests/test_replay.py tests/test_threads.py -k numpy",
+        "XPNET_PLACES=numpy pytest --python-loop -q -p no:cacheprovider tests/test_{replay,threads}.py -k numpy",
     ),
     Step("NumPy without features of this CPU, as its first lines say", KERNELS, shows=("^NumPy computes .*; off: ",)),
     Step("the loop in C, with sanitizers", SANITIZE),

@@ -1,6 +1,7 @@
 """What several tests share besides fixtures."""
 
 import gc
+import os
 import sys
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
@@ -57,8 +58,10 @@ def _cupy_on_host() -> Place:
         return _library("cupy")
 
 
+WANTED = os.environ.get("XPNET_PLACES", "").split()  # whose libraries alone are imported; all, if there are none
+
 # CuPy without a GPU, where there is none; tests see a device only at this place
-HOST = host_cupy.install() if host_cupy.why_not() is None else None
+HOST = host_cupy.install() if not WANTED and host_cupy.why_not() is None else None
 
 PLACES = {
     "numpy": lambda: _library("numpy"),
@@ -75,7 +78,9 @@ PLACES = {
 GPU = ("cupy", "torch-cuda", "jax-cuda")
 
 
-def _why_not(make: Callable[[], Place]) -> str | None:
+def _why_not(name: str, make: Callable[[], Place]) -> str | None:
+    if WANTED and name not in WANTED:
+        return "XPNET_PLACES does not name it"
     try:
         make()
     except pytest.skip.Exception as skipped:
@@ -84,7 +89,7 @@ def _why_not(make: Callable[[], Place]) -> str | None:
 
 
 # Places that are not here, and why: no test is made for them, and the report's head says so once
-LEFT_OUT = {name: why for name, make in PLACES.items() if (why := _why_not(make))}
+LEFT_OUT = {name: why for name, make in PLACES.items() if (why := _why_not(name, make))}
 
 
 def _is_installed(name: str) -> bool:

@@ -121,6 +121,7 @@ def test_quotes_keep_separators_and_large_files_are_read_whole():
         ([10, 9, 9, -1], ("-1", "9", "10")),
         ([1.0, 2.0, 2.0, 0.0], ("0", "1", "2")),
         ([True, False, True, True], ("False", "True")),
+        (["1.5", "2.5", "high", "2.5"], ("1.5", "2.5", "high")),
         ([1.0, 2.5, 2.0, 0.0], ()),
         (range(21), ()),
         (range(20), tuple(map(str, range(20)))),
@@ -317,6 +318,7 @@ def test_what_cells_are(cells, kind):
     [
         ([None, None], r"X has no column to predict from \('a': left out: no values\)"),
         ([1.0, 1.0], "'a': left out: always '1'"),
+        ([1.0], r"Found array with 1 sample\(s\) while a minimum of 2 is required"),
         (["p", "q", "r"], "'a': left out: another value in every row"),
         ([["p"], ["q"]], "'a': left out: another value in every row"),
         (["5 kg", "5 kg"], "'a': left out: always '5 kg'"),

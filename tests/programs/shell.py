@@ -244,9 +244,9 @@ def check_exports(path: str, model: Network | Ensemble, table: Table, r: random.
         return
     run_well("show", path, "-o", out)
     fields = json.loads(re.search(r'id="network">(.*?)</script>', Path(out).read_text("utf-8"), re.DOTALL)[1])["fields"]
-    inputs, outputs, _ = zip(
-        *run_page(out, [[set_field(field, row) for field in fields] for _, row in frame.iterrows()])
-    )
+    # Statistics have fields of their own
+    rows = [dict(zip(first.feature_names, own)) | dict(row) for own, (_, row) in zip(x.tolist(), frame.iterrows())]
+    inputs, outputs, _ = zip(*run_page(out, [[set_field(field, row) for field in fields] for row in rows]))
     assert_close(np.array(inputs), x, 1e-6, "inputs of a page", max(1.0, np.abs(x).max()))
     assert_close(np.array(outputs, float), expected, max(tolerance, 1e-6), "the page of a table")
 

@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -107,7 +107,7 @@ class StatisticsColumn:
         """The numbers of each token, (n_tokens, n_inputs)."""
         return np.asarray(self.numbers, np.float64).reshape(len(self.tokens), len(self.inputs))
 
-    def encode(self, cells: Cells, marks: Any) -> tuple[np.ndarray, np.ndarray]:
+    def encode(self, cells: Cells) -> tuple[np.ndarray, np.ndarray]:
         """Return the inputs (n, n_inputs); no value is of a kind that training did not have."""
         cells = to_texts(cells)
         split = (split_words(value) if self.words else [value] for value in cells.values)

@@ -436,7 +436,7 @@ class CategoryColumn:
         rows = np.eye(n + self.missing + self.rare + 1, dtype=np.float32)[:, :-1]  # the last row has no 1
         return Lookup(rows[:, 1:] - rows[:, :1] if self.signed else rows, places, n, n + self.missing)
 
-    def encode(self, cells: Cells, marks: Marks) -> tuple[np.ndarray, np.ndarray]:
+    def encode(self, cells: Cells) -> tuple[np.ndarray, np.ndarray]:
         """Return the inputs (n, n_inputs), and which values are of a kind that training did not have."""
         lookup = self.lookup
         places = [lookup.places.get(value, lookup.unknown) for value in cells.values]
@@ -466,7 +466,7 @@ class MarkColumn(CategoryColumn):
     Examples
     --------
     >>> marks = MarkColumn("age", ("+", "unknown"), missing=False, rare=False)
-    >>> marks.encode(Cells("X", "age", np.array([-1, 0, 1]), ["+", "unknown"]), Marks())[0]
+    >>> marks.encode(Cells("X", "age", np.array([-1, 0, 1]), ["+", "unknown"]))[0]
     array([[0., 0.],
            [1., 0.],
            [0., 1.]], dtype=float32)
@@ -481,9 +481,9 @@ class MarkColumn(CategoryColumn):
         none = len(lookup.rows) - 1
         return lookup._replace(missing=none, places=lookup.places | dict.fromkeys(MISSING, none))
 
-    def encode(self, cells: Cells, marks: Marks) -> tuple[np.ndarray, np.ndarray]:
+    def encode(self, cells: Cells) -> tuple[np.ndarray, np.ndarray]:
         """Return the inputs (n, n_inputs), and which values are of a kind that training did not have."""
-        x, unseen = super().encode(cells, marks)
+        x, unseen = super().encode(cells)
         return x, unseen & (cells.codes >= 0)
 
     def describe(self) -> str:
@@ -785,7 +785,7 @@ class Encoding:
                 if reading is not None:
                     is_mark = isinstance(column, MarkColumn)
                     own = reading.others if is_mark else own._replace(numbers=reading.values)
-                x[:, inputs], new = column.encode(own, marks)
+                x[:, inputs], new = column.encode(own)
             unseen[:, k] |= new
         if numbers:
             self.terms.fill(x, np.stack(numbers, axis=1))
