@@ -20,7 +20,7 @@ EXACT = {
 MOST_ADDED = np.getbufsize() if np.lib.NumpyVersion(np.__version__) < "2.3.0" else math.inf
 UNITS = 8, 12, 16, 24, 32, 48  # rows
 MAX_THREADS = 64  # as in pool.h
-SHARED_MULTIPLICATIONS = 1_500_000  # a product with fewer takes too little time to be shared
+SHARED_MULTIPLICATIONS = 700_000  # a product with fewer takes too little time to be shared
 
 
 def translate(

@@ -21,7 +21,7 @@
 #define PATIENCE 20e-6   /* seconds that a helper may take longer than the caller did for a part, before that sleeps */
 #define NAP 50           /* microseconds of sleep, which leave the core to a helper that has lost its own */
 #define WINDOW 0.01      /* seconds of rounds, at least, whose mean is taken */
-#define SHORTEST_REST 2  /* windows from one trial of another number of threads to the next; ... */
+#define SHORTEST_REST 1  /* windows from one trial of another number of threads to the next; ... */
 #define LONGEST_REST 128 /* ... twice as many after each trial or change, up to this, unless a choice had lasted */
 
 typedef struct {
@@ -135,7 +135,7 @@ int pool_choose(Pace *self, double seconds) {
         self->rest = lasted ? SHORTEST_REST : self->rest < LONGEST_REST ? 2 * self->rest : LONGEST_REST;
         if (self->is_trial == is_same) self->held = 0; /* another choice */
         self->is_trial = 0, self->since = 0;
-    } else if (self->since > self->rest) {
+    } else if (self->since >= self->rest) {
         self->is_trial = 1, self->goes_up ^= 1;
         fastest += fastest > 0 && (self->goes_up || self->most >> (fastest + 1) == 0) ? -1 : 1;
     }
