@@ -29,9 +29,6 @@ from xpnet.errors import BackendError
 # axis of (10, 32, 10) it takes a third of the time, of (10, 200, 10) an eighth
 SHORT_ROW, MANY_NUMBERS = 16, 256  # numbers in a row at most, and altogether at least
 
-# Made once for each dtype, and NumPy 2.2 warns if that is where subnormal numbers are 0
-_LIMITS = [np.finfo(name) for name in ("float32", "float64")]
-
 _add_reduce: Any = np.add.reduce  # the type stubs lack `out` by position, which is fastest
 _maximum_reduce: Any = np.maximum.reduce
 
