@@ -193,6 +193,82 @@ def test_runs_of_operations_that_go_tile_by_tile_keep_their_order(pytestconfig):
     loops.set_threads(1)
 
 
+UPDATES = {  # operators, each with its operands and its result: capitals are numbers, and g is computed from G
+    "Adam": "*mBm +mgm *sCs *ggg +sgs ^sr +rEr *Lmd /drd -wdw",
+    "momentum": "*gLg *mBm -mgm +wmw",
+}
+OPERATORS = {"*": np.multiply, "+": np.add, "-": np.subtract, "/": np.divide, "^": np.sqrt, "=": np.positive}
+SPECIAL = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-40, -1e-40, 3e38, -3e38]
+
+
+def get_bits(x: np.ndarray) -> bytes:
+    return np.where(np.isnan(x), np.nan, x).tobytes()  # a sum of two NaNs may have the sign of either
+
+
+class Update:
+    """The operators of an optimizer, on the arrays of some networks that have numbers of their own."""
+
+    def __init__(self, networks: int, size: int, dtype: str, rng: np.random.Generator) -> None:
+        self.rng = rng
+        self.arrays = {x: rng.standard_normal((networks, size)).astype(dtype) for x in "wmsgrdG"}
+        self.arrays |= {x: rng.random((networks, 1)).astype(dtype) for x in "BCEL"}
+        for x in "msG":
+            self.arrays[x].flat[:: int(rng.integers(3, 40))] = rng.choice(SPECIAL)
+
+    def compare(self, operators: str, results: str) -> int:
+        """Compare results of three rounds with NumPy's; return how many operators others have replaced."""
+        begun = {x: array.copy() for x, array in self.arrays.items()}
+        operations = [partial(OPERATORS[x[0]], *(self.arrays[letter] for letter in x[1:])) for x in operators.split()]
+        with np.errstate(all="ignore"):
+            for operation in 3 * operations:
+                operation()
+        expected = {x: get_bits(self.arrays[x]) for x in results}
+        for x, array in self.arrays.items():
+            array[...] = begun[x]
+        code, _ = translate.translate(operations)
+        code.fuse(*(self.arrays[x] for x in results))
+        code.run(np.empty((3, 0), np.int32))
+        assert {x: get_bits(self.arrays[x]) for x in results} == expected, (operators, results)
+        return len(operations) - len(code)
+
+
+@pytest.mark.parametrize("name", UPDATES)
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("networks", [1, 3])
+def test_an_update_in_one_loop_has_the_bits_of_numpy(name, dtype, networks):
+    for seed, size in enumerate([2, 7, 31, 64, 2047, 2048, 2049, 5001, 12345]):
+        update = Update(networks, size, dtype, np.random.default_rng(seed))
+        replaced = update.compare(f"=Gg {UPDATES[name]}", "wms")
+        assert replaced == (UPDATES[name].count(" ") if networks == 1 or size >= 2048 else 0)
+
+
+@pytest.mark.parametrize(
+    ("operators", "results"),
+    [
+        (f"=Gg {UPDATES['Adam']}", "wmsr"),  # a result
+        (f"=Gg {UPDATES['Adam']} +Grw", "wms"),  # read afterwards
+        (f"=Gg {UPDATES['Adam']} *ddG", "wmsG"),
+        (f"+Ggw =Gg {UPDATES['Adam']}", "wms"),  # in the next round
+        (UPDATES["momentum"], "wm"),
+        (f"=Gg {UPDATES['momentum']} *mgs", "wms"),
+    ],
+)
+def test_results_of_an_update_that_are_read_are_written(operators, results):
+    assert not Update(1, 3000, "f", np.random.default_rng(0)).compare(operators, results)
+
+
+def test_random_operators_around_an_update_have_the_bits_of_numpy(pytestconfig):
+    rng, replaced = np.random.default_rng(2), []
+    for _ in range(pytestconfig.getoption("operations") // 10):
+        operators = ["=Gg", *UPDATES[str(rng.choice([*UPDATES]))].split()]
+        for place in rng.choice([0, 1, len(operators), rng.integers(len(operators))], rng.integers(4)):
+            letters = *rng.choice([*"*+-"], 1), *rng.choice([*"wmsgrdGB"], 2), *rng.choice([*"wmsgrdG"], 1)
+            operators.insert(place, "".join(letters))
+        update = Update(int(rng.integers(1, 3)), int(rng.choice([5, 2500])), "f", rng)
+        replaced.append(update.compare(" ".join(operators), "".join(rng.choice([*"wwmmssgrdG"], 2))))
+    assert 0.2 < np.mean(np.array(replaced) > 0) < 0.8
+
+
 X = np.ones((4, 3), "f")
 
 

@@ -37,6 +37,7 @@ class NativeProgram(Program):
             return
         self.was_translated = True
         code, calls = translate(self.operations, leaves(self.inputs.batches), leaves(self.inputs.rows))
+        code.fuse(*leaves(self.inputs.state))
         batches = select(batches, slice(TRIED))
         expected = self._try(state, batches, data)
         self.code = code

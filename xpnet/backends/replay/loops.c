@@ -12,6 +12,7 @@
 #define NPY_NO_DEPRECATED_API NPY_2_0_API_VERSION
 #define NPY_TARGET_VERSION NPY_2_0_API_VERSION
 #include <fenv.h>
+#include <math.h>
 #include <numpy/arrayobject.h>
 #include <numpy/ufuncobject.h>
 #include <stdatomic.h>
@@ -28,7 +29,7 @@
 #endif
 
 #define MAX_AXES 5
-#define MAX_ARRAYS 4
+#define MAX_ARRAYS 8
 #define MAX_CORE 4
 /* elements: a run of elementwise loops goes over its arrays in pieces that stay in the cache. A multiple of those that
    any vector loop takes at once, so that each is computed as in the whole array */
@@ -50,9 +51,13 @@ typedef struct {
     npy_intp steps[MAX_ARRAYS * 3]; /* along the inner axis, then along the core dimensions of each array, or rows */
     npy_intp outer_sizes[MAX_AXES]; /* of the axes around it */
     npy_intp outer_steps[MAX_AXES][MAX_ARRAYS];
-    int is_elementwise;
-    npy_intp unit;         /* a product may be computed in pieces of a multiple of these rows; 0: only as a whole */
-    Py_ssize_t together;   /* how many instructions from here on run tile by tile */
+    char *low[MAX_ARRAYS], *high[MAX_ARRAYS]; /* where the arrays are in memory */
+    int is_dense;                             /* whether the output, the last of them, fills that */
+    int is_elementwise;  /* it may run tile by tile: then one axis at most is around the inner one, that of its rows */
+    int is_exact;        /* each element is the same however the arrays are cut */
+    char operator;       /* of floating-point numbers, if updates below have it */
+    npy_intp unit;       /* a product may be computed in pieces of a multiple of these rows; 0: only as a whole */
+    Py_ssize_t together; /* how many instructions from here on run tile by tile */
     PyArrayObject *target; /* of `take`; NULL for other operations */
     int is_numbered;
 } Instruction;
@@ -140,6 +145,62 @@ static PyUFuncGenericFunction find_rows_loop(const char *ufunc, int type) {
     FINDS(multiply)
     FINDS(divide)
     return NULL;
+}
+
+/* Updates: what optimizers compute, in one loop each, as the results that only the next operators read need no memory.
+   Every operator rounds by itself, as in NumPy. */
+#define UPDATE_LOOPS(type, root, name, target)                                                                         \
+    target static void adam_##name(char **start, const npy_intp *sizes, const npy_intp *steps, void *data) {           \
+        type *restrict m = (type *)start[0], *restrict s = (type *)start[1], *restrict w = (type *)start[2];           \
+        const type *restrict g = (type *)start[3];                                                                     \
+        const type b = *(type *)start[4], c = *(type *)start[5], e = *(type *)start[6], l = *(type *)start[7];         \
+        for (npy_intp k = 0; k < sizes[0]; k++) {                                                                      \
+            m[k] = m[k] * b + g[k];                                                                                    \
+            s[k] = s[k] * c + g[k] * g[k];                                                                             \
+            w[k] = w[k] - l * m[k] / (root(s[k]) + e);                                                                 \
+        }                                                                                                              \
+    }                                                                                                                  \
+    target static void momentum_##name(char **start, const npy_intp *sizes, const npy_intp *steps, void *data) {       \
+        type *restrict v = (type *)start[0], *restrict w = (type *)start[1];                                           \
+        const type *restrict g = (type *)start[2], b = *(type *)start[3], l = *(type *)start[4];                       \
+        for (npy_intp k = 0; k < sizes[0]; k++) {                                                                      \
+            v[k] = v[k] * b - g[k] * l;                                                                                \
+            w[k] = w[k] + v[k];                                                                                        \
+        }                                                                                                              \
+    }
+#if defined(__GNUC__) && defined(__x86_64__) /* twice as fast on some processors */
+#define WIDE __attribute__((target("avx2")))
+#define HAS_WIDE (__builtin_cpu_supports("avx2") != 0)
+#else
+#define WIDE
+#define HAS_WIDE 0
+#endif
+UPDATE_LOOPS(npy_float, sqrtf, float, )
+UPDATE_LOOPS(npy_double, sqrt, double, )
+UPDATE_LOOPS(npy_float, sqrtf, wide_float, WIDE)
+UPDATE_LOOPS(npy_double, sqrt, wide_double, WIDE)
+#define LOOPS(name)                                                                                                    \
+    {                                                                                                                  \
+        {name##_float, name##_double}, { name##_wide_float, name##_wide_double }                                       \
+    }
+
+/* The operators that an update stands for, each with the letters of its operands and its result: small ones for arrays,
+   capitals for numbers. `slots` are those that the loop is given, and the first of them those that it writes. */
+static const struct Update {
+    const char *operators, *slots;
+    int n_written;
+    PyUFuncGenericFunction loops[2][2];
+} updates[] = {
+    {"*mBm +mgm *sCs *ggg +sgs ^s.r +rEr *Lmd /drd -wdw ", "mswgBCEL", 3, LOOPS(adam)},
+    {"*gLg *vBv -vgv +wvw ", "vwgBL", 2, LOOPS(momentum)},
+};
+
+static char find_operator(const char *ufunc, PyArrayObject *x) {
+    static const char *const known[] = {"*multiply", "+add", "-subtract", "/divide", "^sqrt"};
+    for (size_t k = 0; k < sizeof known / sizeof *known; k++)
+        if (!strcmp(known[k] + 1, ufunc) && (PyArray_TYPE(x) == NPY_FLOAT || PyArray_TYPE(x) == NPY_DOUBLE))
+            return *known[k];
+    return 0;
 }
 
 static PyUFuncGenericFunction find_copy_loop(npy_intp item_size) {
@@ -323,34 +384,53 @@ static int clash(const Instruction *a, const Instruction *b) {
     for (int which = 0; which < 2; which++) {
         const Instruction *writer = pair[which], *other = pair[1 - which];
         int w = writer->n_arrays - 1;
-        npy_intp reach = writer->steps[w] * (writer->sizes[0] - 1);
-        char *low = writer->start[w] + (reach < 0 ? reach : 0),
-             *high = writer->start[w] + (reach < 0 ? 0 : reach) + writer->item_size[w];
         for (int k = 0; k < other->n_arrays; k++) {
-            npy_intp way = other->steps[k] * (other->sizes[0] - 1);
-            char *from = other->start[k] + (way < 0 ? way : 0),
-                 *to = other->start[k] + (way < 0 ? 0 : way) + other->item_size[k];
-            int alike = other->start[k] == writer->start[w] && other->steps[k] == writer->steps[w] &&
-                        other->item_size[k] == writer->item_size[w];
-            if (from < high && low < to && !alike) return 1;
+            int alike = other->start[k] == writer->start[w] && other->item_size[k] == writer->item_size[w] &&
+                        other->steps[k] == writer->steps[w] && other->outer_steps[0][k] == writer->outer_steps[0][w];
+            if (other->low[k] < writer->high[w] && writer->low[w] < other->high[k] && !alike) return 1;
         }
     }
     return 0;
 }
 
+static int has_rows(const Instruction *i, npy_intp size) {
+    return i->sizes[0] == size || (i->is_exact && i->outer_sizes[0] == 1 && i->sizes[0] % size == 0);
+}
+
+static void cut_into_rows(Instruction *i, npy_intp size) {
+    if (i->sizes[0] == size) return;
+    for (int k = 0; k < i->n_arrays; k++) i->outer_steps[0][k] = i->steps[k] * size;
+    i->outer_sizes[0] = i->sizes[0] / size, i->sizes[0] = size;
+}
+
+/* Let the last instruction run together with those before it, tile by tile, if that gives the same results: all go over
+   as many elements, in rows of one size. Several networks have such rows, each with numbers of its own. */
+static int joins_run(Operations *self, Instruction *first, Instruction *new) {
+    if (self->length == 0 || self->run + first->together != self->length) return 0;
+    if (!first->is_elementwise || !new->is_elementwise || new->sizes[0] == 0) return 0;
+    if (first->outer_sizes[0] * first->sizes[0] != new->outer_sizes[0] * new->sizes[0]) return 0;
+    npy_intp size = Py_MIN(first->sizes[0], new->sizes[0]);
+    for (Instruction *i = first; i <= new; i++)
+        if (!has_rows(i, size)) return 0;
+    for (Instruction *i = first; i <= new; i++) cut_into_rows(i, size);
+    for (Instruction *i = first; i < new; i++)
+        if (clash(i, new)) return 0;
+    return 1;
+}
+
 /* Complete the instruction that `walk` has appended, and keep what it uses */
-static int append(Operations *self, PyUFuncGenericFunction loop, void *data, PyArrayObject **arrays,
-                  int is_elementwise) {
-    Instruction *new = &self->code[self->length];
-    for (int k = 0; k < new->n_arrays; k++)
+static int append(Operations *self, PyUFuncGenericFunction loop, void *data, PyArrayObject **arrays) {
+    Instruction *new = &self->code[self->length], *first = &self->code[self->run];
+    int out = new->n_arrays - 1;
+    for (int k = 0; k <= out; k++) {
         if (PyList_Append(self->kept, (PyObject *)arrays[k]) < 0) return -1;
+        find_extent(arrays[k], &new->low[k], &new->high[k]);
+    }
     new->loop = loop, new->data = data;
-    new->is_elementwise = is_elementwise && new->n_outer == 0 && new->sizes[0] > TILE;
-    Instruction *first = &self->code[self->run];
-    int joins = new->is_elementwise && self->length > 0 && self->run + first->together == self->length &&
-                first->is_elementwise && first->sizes[0] == new->sizes[0];
-    for (Instruction *other = first; joins && other < new; other++) joins = !clash(other, new);
-    if (joins)
+    new->is_dense = new->high[out] - new->low[out] == PyArray_NBYTES(arrays[out]);
+    new->is_elementwise &= new->sizes[1] == 0 && (new->n_outer == 0 || (new->n_outer == 1 && new->sizes[0] >= TILE));
+    if (new->is_elementwise &&new->n_outer == 0) new->outer_sizes[0] = 1;
+    if (joins_run(self, first, new))
         first->together++;
     else
         self->run = self->length;
@@ -377,7 +457,8 @@ static PyObject *add_elementwise(Operations *self, PyObject *args) {
     Instruction *new = walk(self, arrays, n, PyArray_NDIM(arrays[n - 1]), PyArray_DIMS(arrays[n - 1]));
     if (!new || !has_numpys_steps(new, arrays, is_exact)) REFUSE;
     if (is_exact) loop = join_rows(new, ufunc, PyArray_TYPE(arrays[0]), loop);
-    DONE(append(self, loop, data, arrays, 1));
+    new->is_elementwise = 1, new->is_exact = is_exact, new->operator= find_operator(ufunc->name, arrays[0]);
+    DONE(append(self, loop, data, arrays));
 }
 
 /* product(ufunc, inputs, output, unit): matmul, vecdot and others with core dimensions; threads may share a product of
@@ -423,7 +504,7 @@ static PyObject *add_product(Operations *self, PyObject *args) {
     memcpy(new->sizes + 1, core_sizes, sizeof core_sizes);
     memcpy(new->steps + n, core_steps, n_core * sizeof *core_steps);
     if (n_core == 6 && new->sizes[0] == 1 && unit > 0 && new->sizes[1] > unit) new->unit = unit, self->has_shares = 1;
-    DONE(append(self, loop, data, arrays, 0));
+    DONE(append(self, loop, data, arrays));
 }
 
 /* The loop that copies elements, or converts them */
@@ -442,8 +523,10 @@ static PyObject *add_copy(Operations *self, PyObject *args) {
     Py_XDECREF(inputs);
     if (!n) REFUSE;
     PyUFuncGenericFunction loop = find_assign_loop(arrays[1], arrays[0]);
-    if (!loop || !walk(self, arrays, n, PyArray_NDIM(arrays[1]), PyArray_DIMS(arrays[1]))) REFUSE;
-    DONE(append(self, loop, NULL, arrays, 1));
+    Instruction *new = loop ? walk(self, arrays, n, PyArray_NDIM(arrays[1]), PyArray_DIMS(arrays[1])) : NULL;
+    if (!new) REFUSE;
+    new->is_elementwise = new->is_exact = 1;
+    DONE(append(self, loop, NULL, arrays));
 }
 
 /* choose(condition, x, y, output): as where(condition, x, y) does for x, y and output of one dtype */
@@ -456,8 +539,10 @@ static PyObject *add_choose(Operations *self, PyObject *args) {
     if (PyArray_TYPE(arrays[1]) != PyArray_TYPE(arrays[3]) || PyArray_TYPE(arrays[2]) != PyArray_TYPE(arrays[3]))
         REFUSE;
     PyUFuncGenericFunction loop = find_choose_loop(PyArray_ITEMSIZE(arrays[3]));
-    if (!loop || !walk(self, arrays, n, PyArray_NDIM(arrays[3]), PyArray_DIMS(arrays[3]))) REFUSE;
-    DONE(append(self, loop, NULL, arrays, 1));
+    Instruction *new = loop ? walk(self, arrays, n, PyArray_NDIM(arrays[3]), PyArray_DIMS(arrays[3])) : NULL;
+    if (!new) REFUSE;
+    new->is_elementwise = new->is_exact = 1;
+    DONE(append(self, loop, NULL, arrays));
 }
 
 /* accumulate(ufunc, x, output): output = ufunc(output, x) for each element of x, whose other axes output has with the
@@ -478,7 +563,7 @@ static PyObject *add_accumulate(Operations *self, PyObject *args) {
     Instruction *new = walk(self, arrays, 3, PyArray_NDIM(arrays[1]), PyArray_DIMS(arrays[1]));
     if (!new || !has_numpys_steps(new, arrays, 1)) REFUSE;
     loop = join_rows(new, ufunc, PyArray_TYPE(arrays[0]), loop);
-    DONE(append(self, loop, data, arrays, 0));
+    DONE(append(self, loop, data, arrays));
 }
 
 /* take(target, is_numbered): in each round, copy rows of an array that `run` is given, or convert them: those with the
@@ -496,7 +581,7 @@ static PyObject *add_take(Operations *self, PyObject *args) {
     new->steps[1] = PyArray_ITEMSIZE(target);
     new->outer_sizes[0] = PyArray_DIM(target, 0);
     new->outer_steps[0][1] = PyArray_STRIDE(target, 0);
-    DONE(append(self, NULL, NULL, arrays, 0));
+    DONE(append(self, NULL, NULL, arrays));
 }
 
 /* call(function): a call without arguments, in Python */
@@ -506,6 +591,85 @@ static PyObject *add_call(Operations *self, PyObject *function) {
     if (!new || PyList_Append(self->kept, function) < 0) return PyErr_Occurred() ? NULL : PyErr_NoMemory();
     new->call = function;
     self->run = self->length++;
+    Py_RETURN_NONE;
+}
+
+/* Whether nothing from `end` on reads what instruction `i` writes: it is no result, and is overwritten before it is
+   read, perhaps in the next round. A call in Python may read anything. */
+static int is_unread(Operations *self, const Instruction *i, Py_ssize_t end, PyObject *results) {
+    char *low = i->low[i->n_arrays - 1], *high = i->high[i->n_arrays - 1], *from, *to;
+    for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(results); k++) {
+        find_extent((PyArrayObject *)PyTuple_GET_ITEM(results, k), &from, &to);
+        if (from < high && low < to) return 0;
+    }
+    for (Py_ssize_t at = end; at < end + self->length; at++) {
+        const Instruction *other = &self->code[at % self->length];
+        int out = other->n_arrays - 1;
+        if (other->call) return 0;
+        for (int k = 0; k < out && !other->target; k++)
+            if (other->low[k] < high && low < other->high[k]) return 0;
+        if (other->is_dense && other->low[out] <= low && high <= other->high[out]) return 1;
+    }
+    return 0;
+}
+
+/* If the instructions of a run from `at` on are an update, make the one that stands for them, and return their number.
+   The arrays of different letters do not overlap, or they would not run together. */
+static Py_ssize_t match(Operations *self, Py_ssize_t at, Py_ssize_t end, const struct Update *update, PyObject *results,
+                        Instruction *fused) {
+    Py_ssize_t n = strlen(update->operators) / 5;
+    const Instruction *first = &self->code[at];
+    const char *starts[128] = {NULL};
+    if (at + n > end) return 0;
+    *fused = *first;
+    for (const Instruction *i = first; i < first + n; i++) {
+        const char *text = update->operators + 5 * (i - first);
+        if (i->operator!= * text || i->item_size[0] != first->item_size[0]) return 0;
+        for (int k = 0; k < i->n_arrays; k++) {
+            int out = k == i->n_arrays - 1, letter = text[out ? 3 : k + 1], is_number = letter < 'a';
+            const char *slot = strchr(update->slots, letter);
+            if (i->steps[k] != (is_number ? 0 : i->item_size[k])) return 0;
+            for (int other = 'a'; other <= 'z'; other++)
+                if (starts[other] && (other == letter) != (starts[other] == i->start[k])) return 0;
+            starts[letter] = i->start[k];
+            npy_intp s = slot ? slot - update->slots : MAX_ARRAYS;
+            if (out && s >= update->n_written && !is_unread(self, i, at + n, results)) return 0;
+            if (!slot) continue;
+            fused->start[s] = i->start[k], fused->steps[s] = i->steps[k];
+            fused->outer_steps[0][s] = i->outer_steps[0][k];
+        }
+    }
+    fused->n_arrays = (int)strlen(update->slots);
+    fused->loop = update->loops[HAS_WIDE][first->item_size[0] == sizeof(npy_double)];
+    return n;
+}
+
+/* Make the next instruction of a run, an update if there is one; return how many it stands for */
+static Py_ssize_t fuse_next(Operations *self, Py_ssize_t at, Py_ssize_t end, PyObject *results, Instruction *next) {
+    for (size_t k = 0; k < sizeof updates / sizeof *updates; k++) {
+        Py_ssize_t n = match(self, at, end, &updates[k], results, next);
+        if (n) return n;
+    }
+    *next = self->code[at];
+    return 1;
+}
+
+/* fuse(*results): after all operations, let one loop take the place of those that are an update; only `results` are
+   read from outside */
+static PyObject *fuse_updates(Operations *self, PyObject *results) {
+    for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(results); k++)
+        if (!PyArray_Check(PyTuple_GET_ITEM(results, k)))
+            return PyErr_Format(PyExc_TypeError, "results must be arrays");
+    Instruction *code = PyMem_Malloc(Py_MAX(self->capacity, 1) * sizeof *code);
+    if (!code) return PyErr_NoMemory();
+    Py_ssize_t length = 0;
+    for (Py_ssize_t at = 0; at < self->length;) {
+        Py_ssize_t end = at + self->code[at].together, run = length;
+        while (at < end) at += fuse_next(self, at, end, results, &code[length++]);
+        code[run].together = length - run;
+    }
+    PyMem_Free(self->code);
+    self->code = code, self->length = self->run = length;
     Py_RETURN_NONE;
 }
 
@@ -532,12 +696,19 @@ static void run_loop(const Instruction *i) {
     }
 }
 
+static npy_intp count_tiles_of_row(const Instruction *i) { return (i->sizes[0] + TILE - 1) / TILE; }
+
+static npy_intp count_tiles(const Instruction *i) { return i->outer_sizes[0] * count_tiles_of_row(i); }
+
+/* Run a few of the tiles of a run, which are counted row by row */
 static void run_tiles(const Instruction *first, npy_intp begin, npy_intp end) {
-    for (; begin < end; begin += TILE) {
-        npy_intp size = Py_MIN(TILE, end - begin);
+    npy_intp in_row = count_tiles_of_row(first);
+    for (; begin < end; begin++) {
+        npy_intp row = begin / in_row, at = begin % in_row * TILE, size = Py_MIN(TILE, first->sizes[0] - at);
         for (const Instruction *i = first; i < first + first->together; i++) {
             char *start[MAX_ARRAYS];
-            for (int k = 0; k < i->n_arrays; k++) start[k] = i->start[k] + begin * i->steps[k];
+            for (int k = 0; k < i->n_arrays; k++)
+                start[k] = i->start[k] + row * i->outer_steps[0][k] + at * i->steps[k];
             i->loop(start, &size, i->steps, i->data);
         }
     }
@@ -611,24 +782,24 @@ static void take_rows(const Instruction *i, const Rounds *rounds, npy_intp begin
     }
 }
 
-/* Work that threads share, and the size of its parts: along the inner axis of elementwise instructions, or rows */
+/* Work that threads share, its size, and that of its parts: tiles of elementwise instructions, or rows */
 typedef struct {
     const Instruction *first;
     const Rounds *rounds;
-    npy_intp part;
+    npy_intp size, part;
 } Shared;
 
 static void run_part_of_tiles(const void *context, int k) {
     const Shared *shared = context;
     npy_intp begin = k * shared->part;
-    run_tiles(shared->first, begin, Py_MIN(begin + shared->part, shared->first->sizes[0]));
+    run_tiles(shared->first, begin, Py_MIN(begin + shared->part, shared->size));
 }
 
 static void run_part_of_product(const void *context, int k) {
     const Shared *shared = context;
     Instruction part = *shared->first;
     npy_intp begin = k * shared->part;
-    part.sizes[1] = Py_MIN(shared->part, part.sizes[1] - begin);
+    part.sizes[1] = Py_MIN(shared->part, shared->size - begin);
     part.start[0] += begin * part.steps[3];
     part.start[2] += begin * part.steps[7];
     part.loop(part.start, part.sizes, part.steps, part.data);
@@ -637,14 +808,14 @@ static void run_part_of_product(const void *context, int k) {
 static void take_part_of_rows(const void *context, int k) {
     const Shared *shared = context;
     npy_intp begin = k * shared->part;
-    take_rows(shared->first, shared->rounds, begin, Py_MIN(begin + shared->part, shared->first->outer_sizes[0]));
+    take_rows(shared->first, shared->rounds, begin, Py_MIN(begin + shared->part, shared->size));
 }
 
 /* One part for each thread, as each part of a product packs the other factor anew. `_translate.py` knows this rule. */
 static void share(Work work, const Instruction *first, const Rounds *rounds, npy_intp size, npy_intp unit,
                   int n_threads) {
     npy_intp n_units = (size + unit - 1) / unit;
-    Shared shared = {first, rounds, unit * ((n_units + n_threads - 1) / n_threads)};
+    Shared shared = {first, rounds, size, unit * ((n_units + n_threads - 1) / n_threads)};
     pool_share(work, &shared, (int)((size + shared.part - 1) / shared.part), n_threads);
 }
 
@@ -657,10 +828,10 @@ static void run_instruction(const Instruction *i, const Rounds *rounds, int n_th
         share(run_part_of_product, i, rounds, i->sizes[1], i->unit, n_threads);
     else if (!i->is_elementwise)
         run_loop(i);
-    else if (n_threads > 1 && i->sizes[0] * i->together >= SHARED_ELEMENTS)
-        share(run_part_of_tiles, i, rounds, i->sizes[0], TILE, n_threads);
+    else if (n_threads > 1 && i->outer_sizes[0] * i->sizes[0] * i->together >= SHARED_ELEMENTS)
+        share(run_part_of_tiles, i, rounds, count_tiles(i), 1, n_threads);
     else
-        run_tiles(i, 0, i->sizes[0]);
+        run_tiles(i, 0, count_tiles(i));
 }
 
 /* Run all instructions once; -1 if one has failed: a call in Python, or before it a product that found no memory */
@@ -763,6 +934,7 @@ ALONE(choose, add_choose)
 ALONE(accumulate, add_accumulate)
 ALONE(call, add_call)
 ALONE(take, add_take)
+ALONE(fuse, fuse_updates)
 ALONE(run, run_rounds)
 
 static PyMethodDef methods[] = {
@@ -773,6 +945,7 @@ static PyMethodDef methods[] = {
     {"accumulate", (PyCFunction)accumulate, METH_VARARGS, NULL},
     {"call", (PyCFunction)call, METH_O, NULL},
     {"take", (PyCFunction)take, METH_VARARGS, NULL},
+    {"fuse", (PyCFunction)fuse, METH_VARARGS, NULL},
     {"run", (PyCFunction)run, METH_VARARGS, NULL},
     {NULL},
 };
