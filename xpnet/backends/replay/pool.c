@@ -1,8 +1,8 @@
-#include "pool.h"
+#include <Python.h> /* first: it says which of the system's functions there are */
 
 #include "mode.h"
+#include "pool.h"
 
-#include <Python.h>
 #include <stdatomic.h>
 #include <time.h>
 #ifndef _WIN32
