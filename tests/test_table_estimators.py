@@ -137,6 +137,9 @@ def test_effects_beside_a_column_that_tells_most():
     for its in (model, weighted):
         place = [*its.encoder_.get_feature_names_out()].index("town (further effect)")
         assert np.corrcoef(its.encoder_.transform(X)[800:, place], town[800:])[0, 1] > 0.9
+    means = pandas.Series(y[:400]).groupby(X["town"][:400]).mean()  # of which areas tell most
+    known, place = X["town"].isin(means.index), [*model.encoder_.get_feature_names_out()].index("town (effect)")
+    assert np.corrcoef(model.encoder_.transform(X)[known, place], means[X["town"][known]])[0, 1] > 0.9
 
 
 def test_residuals_are_those_of_least_squares_without_each_part():
