@@ -202,7 +202,6 @@ def load(name, split, rows=ROWS):
 
 
 RANDOM = {
-    "numbers": lambda rng, n: rng.integers(0, n // 4, n),
     "texts": lambda rng, n: [f"No. {k}" for k in rng.integers(0, n // 4, n)],
     "words": lambda rng, n: [" ".join(f"word{k}" for k in row) for row in rng.integers(0, n // 10, (n, 3))],
 }

@@ -225,8 +225,8 @@ def find_declared(frame: Any) -> list[str]:
     """
     from pandas import CategoricalDtype
 
-    kinds = [getattr(dtype, "type", None) for dtype in frame.dtypes]  # that of a dictionary of Arrow is the same
-    return [name for name, kind in zip(frame.columns, kinds) if kind is CategoricalDtype.type]
+    kind = CategoricalDtype.type  # that of a dictionary of Arrow is the same
+    return [name for name, dtype in zip(frame.columns, frame.dtypes) if getattr(dtype, "type", None) is kind]
 
 
 def open_column(series: Any, table: str, column: str, as_text: bool = False) -> Cells:

@@ -319,10 +319,9 @@ class NumberColumn(_MeasuredColumn):
         >>> NumberColumn("mass", 3.5, False, bins=Bins(1.0, (0.0, 2.0, 5.0))).describe()
         'number, in 2 bins; missing values become 3.5'
         """
-        words = ["number", *([f"in {self.unit}"] if self.unit else []), *([self.bins.describe()] if self.bins else [])]
-        if self.grouped or self.decimal == ",":
-            words.insert(1, "as in " + ("1.234,5" if self.decimal == "," else "1,234.5"))
-        return ", ".join(words) + self._describe_missing(f"{self.median:g}")
+        style = "as in 1.234,5" if self.decimal == "," else "as in 1,234.5" if self.grouped else ""
+        words = "number", style, self.unit and f"in {self.unit}", self.bins and self.bins.describe()
+        return ", ".join(filter(None, words)) + self._describe_missing(f"{self.median:g}")
 
 
 @dataclass(frozen=True)
@@ -455,8 +454,8 @@ class CategoryColumn:
         """
         if self.signed:
             return "category: -1 for {!r}, 1 for {!r}".format(*self.values)
-        others = [word for word, has in (("missing", self.missing), ("rare or unknown", self.rare)) if has]
-        return f"category: {', '.join(filter(None, [list_names(self.values), *others]))}"
+        words = list_names(self.values), "missing" if self.missing else "", "rare or unknown" if self.rare else ""
+        return f"category: {', '.join(filter(None, words))}"
 
 
 @dataclass(frozen=True)

@@ -379,12 +379,15 @@ def _read_csv(path: str, name: str, texts: Sequence[str], decimal: str) -> Table
     else:
         with (gzip.open if path.lower().endswith(".gz") else open)(path, "rb") as file:
             content = file.read()
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        content = content.decode("utf-16").encode()
     try:
-        text = content.decode("utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = content.decode("cp1252")
         warn(f"{name} is not in UTF-8; its letters are read as those of Windows, cp1252")
     separator = _find_separator(text if len(text) <= HEAD else text[:HEAD].rpartition("\n")[0], name)
+    content = text.encode()
 
     # The own way of older versions gets many last digits wrong
     is_old = tuple(map(int, pandas.__version__.split(".")[:2])) < (3, 1)
@@ -394,7 +397,7 @@ def _read_csv(path: str, name: str, texts: Sequence[str], decimal: str) -> Table
     def read(**options: Any) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pandas.errors.ParserWarning)  # of values without a name
-            return pandas.read_csv(io.StringIO(text), low_memory=False, **how, **options)
+            return pandas.read_csv(io.BytesIO(content), low_memory=False, **how, **options)
 
     frame = read(dtype={column: str for column in read(nrows=0) if column.strip() in texts})
     others = (column for column in frame if column.strip() not in texts and not _is_numeric(frame[column]))
