@@ -374,15 +374,20 @@ def make(given: Any) -> Any:
 # Running it
 
 
-def run(training: dict[str, Any], seed: int) -> dict[str, Any]:
+def run(training: dict[str, Any], seed: int, threads: int | None = None) -> dict[str, Any]:
     """Train as described; returns digests of the results, and the name of the exception, if there was one."""
     rng = np.random.default_rng([seed, training["index"], 1])
     x, y = make_data(training, rng)
-    return (run_estimator if training["door"] == "estimator" else run_network)(training, x, y, rng)
+    if training["door"] == "estimator":
+        return run_estimator(training, x, y, rng)
+    is_shared = threads is not None and training["door"] == "network"  # networks of an ensemble have a thread each
+    return run_network(training, x, y, rng, {"blas_threads": threads} if is_shared else {})
 
 
-def run_network(training: dict[str, Any], x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> dict[str, Any]:
-    """Train a network or an ensemble."""
+def run_network(
+    training: dict[str, Any], x: np.ndarray, y: np.ndarray, rng: np.random.Generator, options: dict[str, int | None]
+) -> dict[str, Any]:
+    """Train a network or an ensemble, with the same options in each call."""
     import xpnet
 
     place = {"backend": training["backend"], "device": "cpu"}
@@ -394,7 +399,7 @@ def run_network(training: dict[str, Any], x: np.ndarray, y: np.ndarray, rng: np.
     try:
         for call in training["calls"]:
             net = prepare(net, call.get("before"), x, y)
-            trained = train(net, call, x, y, rng)
+            trained = train(net, call | {"train": call["train"] | options}, x, y, rng)
             for history in (each.to_dict() for each in (trained if members else [trained])):
                 histories.append({name: of_numbers(history[name]) for name in sorted(history) if name not in TIMES})
     except Exception as error:  # which one it is, is a result too; its message may change
@@ -502,9 +507,7 @@ def work(args: argparse.Namespace) -> None:
     print(json.dumps({"seed": args.seed, "backends": args.backends, "libraries": libraries}), flush=True)
     for index in range(args.count) if args.only is None else [args.only]:
         training = draw(args.seed, index, args.backends)
-        for options in (call["train"] for call in training.get("calls", ())) if args.threads else ():
-            options["blas_threads"] = args.threads
-        print(json.dumps({"training": training} | run(training, args.seed)), flush=True)
+        print(json.dumps({"training": training} | run(training, args.seed, args.threads)), flush=True)
         if index % 60 == 59 and "jax" in sys.modules:
             sys.modules["jax"].clear_caches()  # gigabytes of compiled programs
 
