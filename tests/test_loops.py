@@ -15,7 +15,7 @@ import pytest
 from helpers import is_flushing, two_blas_threads
 from trainings import TRAININGS
 
-from xpnet import Adam, Network
+from xpnet import SGD, Adam, AdamW, Ensemble, Network
 from xpnet.backends._numpy import NumPyBackend
 from xpnet.core.arrays import leaves
 from xpnet.value import _single_rows
@@ -267,6 +267,30 @@ def test_random_operators_around_an_update_have_the_bits_of_numpy(pytestconfig):
         update = Update(int(rng.integers(1, 3)), int(rng.choice([5, 2500])), "f", rng)
         replaced.append(update.compare(" ".join(operators), "".join(rng.choice([*"wwmmssgrdG"], 2))))
     assert 0.2 < np.mean(np.array(replaced) > 0) < 0.8
+
+
+@pytest.mark.parametrize(
+    ("make", "optimizer", "replaced"),
+    [
+        (Network, Adam(), 4 * 9),  # weights and biases of two layers
+        (Network, Adam(weight_decay=0.1), 4 * 9),
+        (Network, AdamW(), 4 * 9),
+        (Network, SGD(momentum=0.9), 4 * 3),
+        (Ensemble, Adam(), 9),  # the weights whose rows are long
+    ],
+)
+def test_updates_of_trainings_are_one_loop(monkeypatch, make, optimizer, replaced):
+    programs = []
+
+    def translate_and_keep(*args):
+        code, calls = translate.translate(*args)
+        programs.append((code, len(code)))
+        return code, calls
+
+    monkeypatch.setattr(native, "translate", translate_and_keep)
+    data = np.random.default_rng(0).standard_normal((320, 60)), np.arange(320) % 3
+    make([60, 40, 3], seed=0).train(data, epochs=2, batch_size=8, optimizer=optimizer, progress=False)
+    assert {before - len(code) for code, before in programs} == {replaced}
 
 
 X = np.ones((4, 3), "f")

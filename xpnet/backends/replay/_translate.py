@@ -40,6 +40,7 @@ def translate(
     code
         ``code.run(numbers, *arrays)`` runs them, in their order, for each element of `numbers`. It first takes rows of
         `arrays`: for `batches` the next ones, and for `rows` those with these numbers.
+        ``code.fuse(*results)`` makes updates faster; then only `results` need hold what they should in the end.
     calls
         The number of those that stay calls in Python.
     """

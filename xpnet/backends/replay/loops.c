@@ -179,10 +179,6 @@ UPDATE_LOOPS(npy_float, sqrtf, float, )
 UPDATE_LOOPS(npy_double, sqrt, double, )
 UPDATE_LOOPS(npy_float, sqrtf, wide_float, WIDE)
 UPDATE_LOOPS(npy_double, sqrt, wide_double, WIDE)
-#define LOOPS(name)                                                                                                    \
-    {                                                                                                                  \
-        {name##_float, name##_double}, { name##_wide_float, name##_wide_double }                                       \
-    }
 
 /* The operators that an update stands for, each with the letters of its operands and its result: small ones for arrays,
    capitals for numbers. `slots` are those that the loop is given, and the first of them those that it writes. */
@@ -191,8 +187,14 @@ static const struct Update {
     int n_written;
     PyUFuncGenericFunction loops[2][2];
 } updates[] = {
-    {"*mBm +mgm *sCs *ggg +sgs ^s.r +rEr *Lmd /drd -wdw ", "mswgBCEL", 3, LOOPS(adam)},
-    {"*gLg *vBv -vgv +wvw ", "vwgBL", 2, LOOPS(momentum)},
+    {"*mBm +mgm *sCs *ggg +sgs ^s.r +rEr *Lmd /drd -wdw ",
+     "mswgBCEL",
+     3,
+     {{adam_float, adam_double}, {adam_wide_float, adam_wide_double}}},
+    {"*gLg *vBv -vgv +wvw ",
+     "vwgBL",
+     2,
+     {{momentum_float, momentum_double}, {momentum_wide_float, momentum_wide_double}}},
 };
 
 static char find_operator(const char *ufunc, PyArrayObject *x) {
