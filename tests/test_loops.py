@@ -251,10 +251,15 @@ def test_an_update_in_one_loop_has_the_bits_of_numpy(name, dtype, networks):
         (f"+Ggw =Gg {UPDATES['Adam']}", "wms"),  # in the next round
         (UPDATES["momentum"], "wm"),
         (f"=Gg {UPDATES['momentum']} *mgs", "wms"),
+        (f"=Hh {UPDATES['Adam']}", "wms"),  # where nothing is written before
+        (f"=Gk {UPDATES['Adam']}", "wms"),
     ],
 )
 def test_results_of_an_update_that_are_read_are_written(operators, results):
-    assert not Update(1, 3000, "f", np.random.default_rng(0)).compare(operators, results)
+    update, memory = Update(1, 3000, "f", np.random.default_rng(0)), np.zeros((1, 6000), "f")
+    update.arrays |= {"g": memory[:, :3000], "h": memory[:, :1500], "k": memory[:, ::2]}
+    update.arrays["H"] = update.arrays["G"][:, :1500]
+    assert not update.compare(operators, results)
 
 
 def test_random_operators_around_an_update_have_the_bits_of_numpy(pytestconfig):

@@ -55,7 +55,7 @@ typedef struct {
     int is_dense;                             /* whether the output, the last of them, fills that */
     int is_elementwise;  /* it may run tile by tile: then one axis at most is around the inner one, that of its rows */
     int is_exact;        /* each element is the same however the arrays are cut */
-    char operator;       /* of floating-point numbers, if updates below have it */
+    char symbol;         /* of floating-point numbers, if updates below have it */
     npy_intp unit;       /* a product may be computed in pieces of a multiple of these rows; 0: only as a whole */
     Py_ssize_t together; /* how many instructions from here on run tile by tile */
     PyArrayObject *target; /* of `take`; NULL for other operations */
@@ -197,7 +197,7 @@ static const struct Update {
      {{momentum_float, momentum_double}, {momentum_wide_float, momentum_wide_double}}},
 };
 
-static char find_operator(const char *ufunc, PyArrayObject *x) {
+static char find_symbol(const char *ufunc, PyArrayObject *x) {
     static const char *const known[] = {"*multiply", "+add", "-subtract", "/divide", "^sqrt"};
     for (size_t k = 0; k < sizeof known / sizeof *known; k++)
         if (!strcmp(known[k] + 1, ufunc) && (PyArray_TYPE(x) == NPY_FLOAT || PyArray_TYPE(x) == NPY_DOUBLE))
@@ -459,7 +459,7 @@ static PyObject *add_elementwise(Operations *self, PyObject *args) {
     Instruction *new = walk(self, arrays, n, PyArray_NDIM(arrays[n - 1]), PyArray_DIMS(arrays[n - 1]));
     if (!new || !has_numpys_steps(new, arrays, is_exact)) REFUSE;
     if (is_exact) loop = join_rows(new, ufunc, PyArray_TYPE(arrays[0]), loop);
-    new->is_elementwise = 1, new->is_exact = is_exact, new->operator= find_operator(ufunc->name, arrays[0]);
+    new->is_elementwise = 1, new->is_exact = is_exact, new->symbol = find_symbol(ufunc->name, arrays[0]);
     DONE(append(self, loop, data, arrays));
 }
 
@@ -626,7 +626,7 @@ static Py_ssize_t match(Operations *self, Py_ssize_t at, Py_ssize_t end, const s
     *fused = *first;
     for (const Instruction *i = first; i < first + n; i++) {
         const char *text = update->operators + 5 * (i - first);
-        if (i->operator!= * text || i->item_size[0] != first->item_size[0]) return 0;
+        if (i->symbol != *text || i->item_size[0] != first->item_size[0]) return 0;
         for (int k = 0; k < i->n_arrays; k++) {
             int out = k == i->n_arrays - 1, letter = text[out ? 3 : k + 1], is_number = letter < 'a';
             const char *slot = strchr(update->slots, letter);
