@@ -883,6 +883,7 @@ def test_a_wrong_parameter_changes_nothing():
             1e39 * (-1.0) ** DAYS,
             r"target 0 has .* deviation 1e\+39, which float32 cannot",
         ),
+        (TableRegressor, 1e39 + 1e30 * HEIGHT, r"target 0 has the mean 1e\+39 .* which float32 cannot hold"),
         (TableRegressor, np.stack([HEIGHT, HEIGHT * 1e-50], 1), "target 1 has the mean .* which float32 cannot hold"),
     ],
 )
