@@ -25,6 +25,8 @@ from xpnet.errors import BackendError
 from xpnet.estimators import TableClassifier, TableEncoder, TableRegressor
 from xpnet.tables import hold_out
 from xpnet.tables._cells import label
+from xpnet.tables._encoder import fit_to_targets
+from xpnet.tables._statistics import make_goal
 from xpnet.tables.reading import read_table
 
 pytestmark = pytest.mark.needs("pandas")
@@ -140,6 +142,15 @@ def test_effects_beside_a_column_that_tells_most():
     means = pandas.Series(y[:400]).groupby(X["town"][:400]).mean()  # of which areas tell most
     known, place = X["town"].isin(means.index), [*model.encoder_.get_feature_names_out()].index("town (effect)")
     assert np.corrcoef(model.encoder_.transform(X)[known, place], means[X["town"][known]])[0, 1] > 0.9
+
+
+def test_inputs_of_a_row_do_not_know_the_targets_of_its_part():
+    X, y = routes()
+    part, others = np.arange(600) % 8, y.copy()
+    others[:17:8] = y[[16, 0, 8]]  # three targets of the first part change places
+    one, other = (fit_to_targets(TableEncoder(bins=32), X, make_goal(its, (), None, part)) for its in (y, others))
+    assert_array_equal(one[part == 0], other[part == 0])
+    assert (one[part > 0, :2] != other[part > 0, :2]).any(axis=0).all()
 
 
 def test_residuals_are_those_of_least_squares_without_each_part():
