@@ -177,11 +177,14 @@ def test_runs_of_operations_that_go_tile_by_tile_keep_their_order(pytestconfig):
         base = rng.standard_normal(20_000).astype("f")
         views = [base[i : i + 9_000] for i in (0, 1, 5_000, 10_000)] + [base[9_001:1:-1], base[::2][:9_000]]
         views = [*views, *(rng.standard_normal(9_000).astype("f") for _ in range(3))]
-        operations = []
+        operations, few = [], rng.permutation(len(views))[: rng.integers(2, len(views))]
         for _ in range(6):
-            i, j, k = rng.integers(len(views), size=3)
+            x, y, out = (views[i] for i in rng.choice(few, 3))
+            if rng.random() < 0.5:  # three rows, and perhaps one for all, or numbers
+                x, y, out = (view.reshape(3, -1) for view in (x, y, out))
+                x, y = ((array, array[:1], array[:, :1])[rng.integers(3)] for array in (x, y))
             ufunc = (np.add, np.multiply, np.subtract, np.tanh, np.arctan)[rng.integers(5)]
-            operations.append(partial(ufunc, *(views[i], views[j])[: ufunc.nin], views[k]))
+            operations.append(partial(ufunc, *(x, y)[: ufunc.nin], out))
         start = [x.copy() for x in (base, *views[-3:])]
         for operation in operations:
             operation()
@@ -215,10 +218,16 @@ class Update:
         for x in "msG":
             self.arrays[x].flat[:: int(rng.integers(3, 40))] = rng.choice(SPECIAL)
 
+    def bind(self, operator: str, *letters: str) -> Any:
+        arrays = [self.arrays[letter] for letter in letters]
+        if operator == "?":
+            return lambda: np.positive(*arrays)  # stays a call in Python
+        return partial(OPERATORS[operator], *arrays)
+
     def compare(self, operators: str, results: str) -> int:
         """Compare results of three rounds with NumPy's; return how many operators others have replaced."""
         begun = {x: array.copy() for x, array in self.arrays.items()}
-        operations = [partial(OPERATORS[x[0]], *(self.arrays[letter] for letter in x[1:])) for x in operators.split()]
+        operations = [self.bind(*x) for x in operators.split()]
         with np.errstate(all="ignore"):
             for operation in 3 * operations:
                 operation()
@@ -251,12 +260,14 @@ def test_an_update_in_one_loop_has_the_bits_of_numpy(name, dtype, networks):
         (f"+Ggw =Gg {UPDATES['Adam']}", "wms"),  # in the next round
         (UPDATES["momentum"], "wm"),
         (f"=Gg {UPDATES['momentum']} *mgs", "wms"),
+        (f"=Gg {UPDATES['Adam']} ?rG", "wmsG"),
         (f"=Hh {UPDATES['Adam']}", "wms"),  # where nothing is written before
-        (f"=Gk {UPDATES['Adam']}", "wms"),
+        (f"*GGk {UPDATES['momentum']}", "wm"),
+        *((f"=Gg {UPDATES['Adam'].replace(*other)}", "wms") for other in ("/*", "BG", "dr")),  # another update
     ],
 )
-def test_results_of_an_update_that_are_read_are_written(operators, results):
-    update, memory = Update(1, 3000, "f", np.random.default_rng(0)), np.zeros((1, 6000), "f")
+def test_what_an_update_in_one_loop_would_not_write_is_written(operators, results):
+    update, memory = Update(1, 3000, "f", np.random.default_rng(0)), np.random.default_rng(1).random((1, 6000), "f")
     update.arrays |= {"g": memory[:, :3000], "h": memory[:, :1500], "k": memory[:, ::2]}
     update.arrays["H"] = update.arrays["G"][:, :1500]
     assert not update.compare(operators, results)

@@ -459,7 +459,7 @@ static PyObject *add_elementwise(Operations *self, PyObject *args) {
     Instruction *new = walk(self, arrays, n, PyArray_NDIM(arrays[n - 1]), PyArray_DIMS(arrays[n - 1]));
     if (!new || !has_numpys_steps(new, arrays, is_exact)) REFUSE;
     if (is_exact) loop = join_rows(new, ufunc, PyArray_TYPE(arrays[0]), loop);
-    new->is_elementwise = 1, new->is_exact = is_exact, new->symbol = find_symbol(ufunc->name, arrays[0]);
+    new->is_elementwise = 1, new->is_exact = is_exact, new->symbol = is_exact ? find_symbol(ufunc->name, arrays[0]) : 0;
     DONE(append(self, loop, data, arrays));
 }
 
