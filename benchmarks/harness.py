@@ -240,7 +240,7 @@ def machine(*modules):
     packages, info = packages_distributions(), Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     fields = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    name = "{model name}, family {cpu family}, model {model}".format_map(fields) if "model name" in fields else ""
+    name = "{model name}, family {cpu family}, model {model}".format_map(fields) if "cpu family" in fields else ""
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     kernels = {f"{library['architecture']} kernels" for library in threadpool_info() if "architecture" in library}
     versions = [f"{packages[name][0]} {version(packages[name][0])}" for name in modules]

@@ -1,7 +1,9 @@
 """The loop in C: its operations are NumPy's, bit for bit, on any memory layout and with any number of threads."""
 
+import ctypes
 import inspect
 import itertools
+import math
 import os
 import signal
 import subprocess
@@ -476,6 +478,23 @@ def test_products_that_threads_share_have_the_bits_of_the_whole(m, k, n, orders,
     loops.set_threads(1)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a library there does not show its functions")
+def test_the_number_of_threads_is_the_fastest():
+    """Also if another number becomes so; and as few as may be used from now on."""
+    pool, pace = ctypes.CDLL(loops.__file__), (ctypes.c_double * 32)()
+    pool.pool_choose.argtypes = [ctypes.c_void_p, ctypes.c_double]
+    for most, fastest in ((8, 8), (8, 4), (8, 1), (8, 2), (8, 8), (2, 1), (2, 2)):
+        loops.set_threads(most)
+        n, used = pool.pool_acquire(pace), []
+        pool.pool_release()
+        for _ in range(600):
+            n = pool.pool_choose(pace, 0.02 * 1.03 ** abs(math.log2(n / fastest)))
+            used.append(n)
+        assert used[-200:].count(fastest) > 190, (most, fastest)
+        assert max(used) <= most
+    loops.set_threads(1)
+
+
 def test_helpers_compute_in_the_mode_of_the_caller():
     x, y, out = np.full((784, 128), 1e-21, "f", "F"), np.full((128, 100), 1e-21, "f"), np.empty((784, 100), "f")
     code, _ = translate.translate([partial(np.matmul, x, y, out)])
@@ -509,16 +528,17 @@ assert train_large(3) == expected
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_a_process_that_is_forked_during_a_training_shares_later_steps():
     program = """
-import os
+import ctypes, os
 from xpnet.backends.replay import loops
 from xpnet.backends.replay._native import get_step_threads
+pool, pace = ctypes.CDLL(loops.__file__), (ctypes.c_double * 32)()
 with get_step_threads().share(2):
+    assert pool.pool_acquire(pace) == 2
     child = os.fork()
 with get_step_threads().share(3):
-    number = loops.get_threads()
-if child == 0:
-    os._exit(number != 3)
-assert number == 3
+    if child == 0:
+        os._exit(pool.pool_acquire(pace) != 3)
+    assert loops.get_threads() == 3
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 """
     subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True, timeout=60)

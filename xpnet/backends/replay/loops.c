@@ -117,20 +117,20 @@ CHOOSE_LOOP(choose_4, uint32_t)
 CHOOSE_LOOP(choose_8, uint64_t)
 
 /* Exact operations on short rows. The number of rows, and the steps from one to the next, follow those along a row. */
-#define ROWS_LOOP(name, type, operator)                                                                                \
+#define ROWS_LOOP(name, type, symbol)                                                                                  \
     static void name##_##type(char **start, const npy_intp *sizes, const npy_intp *steps, void *data) {                \
         for (npy_intp row = 0; row < sizes[1]; row++) {                                                                \
             type *x = (type *)(start[0] + row * steps[3]), *y = (type *)(start[1] + row * steps[4]);                   \
             type *to = (type *)(start[2] + row * steps[5]);                                                            \
             if (steps[1])                                                                                              \
-                for (npy_intp k = 0; k < sizes[0]; k++) to[k] = x[k] operator y[k];                                    \
+                for (npy_intp k = 0; k < sizes[0]; k++) to[k] = x[k] symbol y[k];                                      \
             else {                                                                                                     \
                 const type number = *y;                                                                                \
-                for (npy_intp k = 0; k < sizes[0]; k++) to[k] = x[k] operator number;                                  \
+                for (npy_intp k = 0; k < sizes[0]; k++) to[k] = x[k] symbol number;                                    \
             }                                                                                                          \
         }                                                                                                              \
     }
-#define ROWS_LOOPS(name, operator) ROWS_LOOP(name, npy_float, operator) ROWS_LOOP(name, npy_double, operator)
+#define ROWS_LOOPS(name, symbol) ROWS_LOOP(name, npy_float, symbol) ROWS_LOOP(name, npy_double, symbol)
 ROWS_LOOPS(add, +)
 ROWS_LOOPS(subtract, -)
 ROWS_LOOPS(multiply, *)
@@ -431,7 +431,7 @@ static int append(Operations *self, PyUFuncGenericFunction loop, void *data, PyA
     new->loop = loop, new->data = data;
     new->is_dense = new->high[out] - new->low[out] == PyArray_NBYTES(arrays[out]);
     new->is_elementwise &= new->sizes[1] == 0 && (new->n_outer == 0 || (new->n_outer == 1 && new->sizes[0] >= TILE));
-    if (new->is_elementwise &&new->n_outer == 0) new->outer_sizes[0] = 1;
+    if (new->is_elementwise && new->n_outer == 0) new->outer_sizes[0] = 1;
     if (joins_run(self, first, new))
         first->together++;
     else
