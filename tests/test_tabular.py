@@ -360,3 +360,20 @@ def test_ten_wrong_classes_stand_out_among_rows_that_are_easy_to_tell_apart():
     assert np.flatnonzero(judge_classes(y, p)[1] < 0.5).tolist() == [*range(10)]
     false_alarms = judge_classes(y, np.full((1000, 2), 0.5))[1]
     np.testing.assert_array_equal(false_alarms, 1000)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("wrong", "listed"), [(10, 10), (20, 0), (60, 0)])
+def test_probabilities_that_are_rounded_to_0_are_judged_too(wrong, listed, dtype):
+    """More rows than may be wrong are none."""
+    y, p = np.arange(200) < wrong, np.tile([1, 0], (200, 1)).astype(dtype)
+    p[100:] = np.linspace([0.5, 0.5], [0.9, 0.1], 100)
+    own, false_alarms = judge_classes(y.astype(int), p)
+    assert np.count_nonzero(false_alarms <= 1) == listed
+    assert (own[false_alarms <= 1] == 0).all()
+
+
+def test_classes_that_are_all_right_are_no_false_alarms():
+    """Though those that tell how right the probabilities are hardly differ."""
+    p = np.linspace([0.301, 0.699], [0.3, 0.7], 50_000)
+    assert judge_classes(np.ones(50_000, int), p)[1].min() > 1000

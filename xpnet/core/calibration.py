@@ -479,11 +479,12 @@ def judge_classes(y: np.ndarray, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     (array([0.75 , 0.5  , 0.125]), array([2.125, 1.375, 0.125]))
     """
     own, ordered = p[np.arange(len(y)), y], np.sort(p, axis=None)
-    expected = np.cumsum(ordered)[np.searchsorted(ordered, own, side="right") - 1]
+    sums = np.cumsum(ordered, dtype=np.float64).clip(np.finfo(np.float32).tiny)  # a probability may be rounded to 0
+    expected = sums[np.searchsorted(ordered, own, side="right") - 1]
     few, many = UNUSUAL_ROWS
     if len(y) < many:
         return own, expected
     first, last = np.sort(expected)[[few - 1, many - 1]]
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore"):
         power = np.log(many / few) / np.log(last / first)
-    return own, np.clip(few * (expected / first) ** power, expected, len(y))
+        return own, np.clip(few * (expected / first) ** power, expected, len(y))
