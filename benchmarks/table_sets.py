@@ -180,7 +180,7 @@ PUT_ASIDE = {
     "printing": classes("keel", "bands"),
     "alzheimer": classes("modeldata", "ad_data", "Class"),
 }
-TABLES = DEVELOPED | HELD_OUT | LARGE | WILD | EARLIER | PUT_ASIDE
+TABLES = PUT_ASIDE | EARLIER | DEVELOPED | HELD_OUT | LARGE | WILD
 
 
 class Split(NamedTuple):

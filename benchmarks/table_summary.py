@@ -1,5 +1,6 @@
 """What `tables.py report` shows: ranks and ratios of the contenders, from a file of results alone."""
 
+import itertools
 import re
 from typing import NamedTuple
 
@@ -138,6 +139,22 @@ def show_standings(results, reference=OURS):
     return markdown(head, rows)
 
 
+def show_groups(groups, reference=OURS):
+    """Lay out the ratios to the reference of error and log loss for several groups of tables."""
+    standings = [{one.contender: one for one in rank(results, reference)} for results in groups.values()]
+    head = ["", *(f"{len(GROUPS[name])} {name}: {measure}" for name in groups for measure in ("error", "log loss"))]
+    rows = [
+        [contender, *itertools.chain(*(ratios_to_reference(group.get(contender)) for group in standings))]
+        for contender in dict.fromkeys(itertools.chain(*standings))
+    ]
+    return markdown(head, rows)
+
+
+def ratios_to_reference(standing):
+    """Return both ratios of a contender, which may have no results."""
+    return (standing.to_reference, standing.log_loss_to_reference) if standing else (None, None)
+
+
 def show_tables(results, measure, names):
     """Lay out a measure, averaged over the splits of each table. The best is bold; * says that splits are missing."""
     wide = spread(results, measure)
@@ -176,17 +193,14 @@ def show_intervals(results, names):
 
 
 def show_larger(results):
-    """Lay out the errors and CPU seconds with more rows of the tables put aside to train on."""
-    larger = results[(results["rows"] > ROWS) & results["table"].isin([*PUT_ASIDE, *EARLIER])]
-    finished = larger[larger["error"].notna()]
-    means = finished.groupby(["rows", "table", "contender"])[["error", "cpu_seconds"]].mean()
-    contenders = sorted(set(finished["contender"]), key=lambda contender: (contender != OURS, contender))
-
-    def cell(key):
-        return f"{means.error[key]:.4f}, {means.cpu_seconds[key]:.0f} s" if key in means.index else None
-
-    keys = dict.fromkeys((rows, table) for rows, table, _ in means.index)
-    rows = [[f"{table}, {rows:,}", *(cell((rows, table, each)) for each in contenders)] for rows, table in keys]
+    """Lay out the errors and CPU seconds with more rows to train on, of the contenders that have all results."""
+    larger = results[(results["rows"] > ROWS) & results["error"].notna()]
+    wide = larger.pivot_table(index=["rows", "table"], columns="contender", values=["error", "cpu_seconds"], sort=False)
+    contenders = sorted(wide["error"].dropna(axis="columns"), key=lambda contender: (contender != OURS, contender))
+    rows = [
+        [f"{table}, {rows:,}", *(f"{line['error', c]:.4f}, {line['cpu_seconds', c]:.0f} s" for c in contenders)]
+        for (rows, table), line in wide.sort_index(level="rows", sort_remaining=False).iterrows()
+    ]
     return markdown(["table, rows at most", *contenders], rows)
 
 
@@ -207,6 +221,7 @@ def show(results, reference=OURS):
             parts[f"error: {name}"] = show_tables(groups[name], "error", tables)
             parts[f"log loss: {name}"] = show_tables(groups[name], "log_loss", tables)
             parts[f"intervals: {name}"] = show_intervals(groups[name], tables)
+    parts["standings: seen before"] = show_groups({name: groups[name] for name in ("earlier", "held out", "developed")})
     return parts | {"larger": show_larger(results), "failures": show_failures(results)}
 
 
