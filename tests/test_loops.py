@@ -257,6 +257,7 @@ def test_an_update_in_one_loop_has_the_bits_of_numpy(name, dtype, networks):
     ("operators", "results"),
     [
         (f"=Gg {UPDATES['Adam']}", "wmsr"),  # a result
+        (f"=Gg {UPDATES['Adam']}", "wmsp"),  # a part of it
         (f"=Gg {UPDATES['Adam']} +Grw", "wms"),  # read afterwards
         (f"=Gg {UPDATES['Adam']} *ddG", "wmsG"),
         (f"+Ggw =Gg {UPDATES['Adam']}", "wms"),  # in the next round
@@ -271,8 +272,15 @@ def test_an_update_in_one_loop_has_the_bits_of_numpy(name, dtype, networks):
 def test_what_an_update_in_one_loop_would_not_write_is_written(operators, results):
     update, memory = Update(1, 3000, "f", np.random.default_rng(0)), np.random.default_rng(1).random((1, 6000), "f")
     update.arrays |= {"g": memory[:, :3000], "h": memory[:, :1500], "k": memory[:, ::2]}
+    update.arrays["p"] = update.arrays["r"][:, 7:]
     update.arrays["H"] = update.arrays["G"][:, :1500]
     assert not update.compare(operators, results)
+
+
+def test_operators_of_integers_are_no_update():
+    update = Update(1, 3000, "f", np.random.default_rng(0))
+    update.arrays = {x: np.nan_to_num(array).clip(-9, 9).astype("i") for x, array in update.arrays.items()}
+    assert not update.compare(f"+GGg {UPDATES['momentum']}", "wm")
 
 
 def test_random_operators_around_an_update_have_the_bits_of_numpy(pytestconfig):
@@ -476,6 +484,19 @@ def test_products_that_threads_share_have_the_bits_of_the_whole(m, k, n, orders,
         code.run()
         assert out.tobytes() == expected.tobytes(), threads
     loops.set_threads(1)
+
+
+@pytest.mark.parametrize(("length", "unit"), [(72, 16), (58, 16), (48, 32), (0, 8)])
+def test_products_are_shared_in_pieces_that_were_tried(monkeypatch, length, unit):
+    """Of 130 rows, two threads compute 72 and 58 in units of 8 or 12, and three 48 in most units."""
+
+    def multiply(x, y, out):  # as a BLAS that computes pieces of this length in another way
+        out[...] = len(x) == length
+        return out
+
+    monkeypatch.setattr(np, "matmul", multiply)
+    layouts = [(shape, "f", True, False) for shape in ((130, 90), (90, 90), (130, 90))]
+    assert translate._try_units.__wrapped__(*layouts) == unit
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a library there does not show its functions")
