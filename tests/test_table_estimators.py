@@ -118,7 +118,8 @@ def test_values_without_inputs_of_their_own_have_statistics(kind, tmp_path):
             route=[f"{route:{['', '+', ' '][k % 3]}.{k % 2}f}" for k, route in enumerate(X["route"][:9])]
         )
         assert_array_equal(model.encoder_.transform(texts), model.encoder_.transform(X[:9]))
-        halves = TableRegressor(**QUICK).fit(X.assign(route=X["route"] / 2), y)
+        codes = [f"c{k % 97}" for k in range(1600)]  # say nothing, but may be statistics
+        halves = TableRegressor(**QUICK).fit(X.assign(route=X["route"] / 2, code=codes), y)
         smooth = TableRegressor(**QUICK).fit(X, X["route"] / 100 + np.random.default_rng(0).normal(size=1600))
         assert find_statistics(halves) == find_statistics(smooth) == []
 
@@ -144,13 +145,26 @@ def test_effects_beside_a_column_that_tells_most():
     assert np.corrcoef(model.encoder_.transform(X)[known, place], means[X["town"][known]])[0, 1] > 0.9
 
 
-def test_inputs_of_a_row_do_not_know_the_targets_of_its_part():
+def test_inputs_of_a_row_do_not_know_the_targets_of_its_part(monkeypatch):
+    """But for choices by all rows, such as the number of steps of the regression."""
+    monkeypatch.setattr("xpnet.core.regression.MOST_STEPS", 3)
     X, y = routes()
+    y = y + 2 * X["slope"].to_numpy()  # which a regression finds
     part, others = np.arange(600) % 8, y.copy()
     others[:17:8] = y[[16, 0, 8]]  # three targets of the first part change places
     one, other = (fit_to_targets(TableEncoder(bins=32), X, make_goal(its, (), None, part)) for its in (y, others))
     assert_array_equal(one[part == 0], other[part == 0])
     assert (one[part > 0, :2] != other[part > 0, :2]).any(axis=0).all()
+
+
+def test_inputs_of_some_rows_of_a_file_are_those_of_a_table_of_them(tmp_path):
+    X, y = routes()
+    y, rows = y + 2 * X["slope"], np.arange(599, 100, -1)
+    X.assign(y=y).to_csv(tmp_path / "t.csv", index=False)
+    features, *_ = read_table(str(tmp_path / "t.csv")).split("y")
+    goal, tables = make_goal(y[rows].to_numpy(), (), None, np.arange(499) % 8), (features[rows], X.iloc[rows])
+    one, other = (fit_to_targets(TableEncoder(bins=32), table, goal) for table in tables)
+    assert_array_equal(one, other)
 
 
 def test_residuals_are_those_of_least_squares_without_each_part():
