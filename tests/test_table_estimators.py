@@ -205,6 +205,15 @@ def test_random_values_have_no_statistics(kind):
     assert find_statistics(TableClassifier(**QUICK).fit(X, y > 0)) == []
 
 
+def test_few_values_of_many_rows_have_statistics_though_one_of_them_tells_most():
+    import pandas
+
+    state, effects = np.repeat(np.arange(52), 50 + (np.arange(52) < 40)), np.where(np.arange(52) == 45, 9.0, 0.1)
+    y = effects[state] + np.random.default_rng(0).normal(size=len(state))
+    (rules,) = find_statistics(TableRegressor(**QUICK).fit(pandas.DataFrame({"state": [f"s{k}" for k in state]}), y))
+    assert {*rules["tokens"]} > {f"s{k}" for k in range(40, 52)}
+
+
 def test_statistics_of_frequent_values_of_wrong_targets_and_of_groups():
     import pandas
 

@@ -159,11 +159,17 @@ class _Rows(NamedTuple):
         """Sum the weighted squares of errors of each row, (n,)."""
         return self.weight * (errors**2).sum(axis=1)
 
-    def are_less(self, squares: np.ndarray, others: np.ndarray) -> bool:
-        """Tell whether squares of errors are less than others, beyond chance; rows of a value are not independent."""
-        gains, weights = (np.bincount(self.codes + 1, column) for column in (others - squares, self.weight))
+    def are_less(self, squares: np.ndarray, others: np.ndarray, by_rows: bool = False) -> bool:
+        """Tell whether squares of errors are less than others, beyond chance.
+
+        Rows of a value are not independent, so values are compared. Where one of few has most of the gain, that tells
+        little, and rows can tell, too, if the gain is twice as sure: each of two rows predicts the other.
+        """
+        gains, weights = others - squares, self.weight
+        if not by_rows:
+            gains, weights = (np.bincount(self.codes + 1, column) for column in (gains, weights))
         spread = gains - weights * gains.sum() / weights.sum()
-        return bool(gains.sum() > SURE * np.sqrt((spread**2).sum()))
+        return bool(gains.sum() > (2 * SURE if by_rows else SURE) * np.sqrt((spread**2).sum()))
 
     def fit(self, split: Sequence[Sequence[str]], above: float = 0.0) -> _Fit:
         """Find the effects of the tokens of values, whose weights are above some, with the best penalty."""
@@ -239,7 +245,8 @@ def learn_statistics(
         other = data.fit([split_words(value) for value in values], above=1.0)
         if words := data.are_less(other.squares, fit.squares):
             fit = other
-    if not data.are_less(fit.squares, data.square(data.rest)):
+    before = data.square(data.rest)
+    if not (data.are_less(fit.squares, before) or (not words and data.are_less(fit.squares, before, by_rows=True))):
         return None
     numbers = tuple(np.round(fit.numbers, 6).ravel().tolist())
     return StatisticsColumn(cells.column, goal.names, words, fit.tokens, numbers), fit.x
