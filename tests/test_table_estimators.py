@@ -903,6 +903,12 @@ def test_a_wrong_parameter_changes_nothing():
         model.set_params(**right)
 
 
+def test_a_wrong_metric_is_refused_before_the_short_training(monkeypatch):
+    monkeypatch.setattr("xpnet.tables._models.choose_scaling", None)
+    with pytest.raises(ValueError, match="metrics holds 'accuracy', which is for 'classification'"):
+        TableRegressor(**FEW, training={"metrics": ["accuracy"]}).fit(pets(), HEIGHT)
+
+
 @pytest.mark.parametrize(
     ("kind", "y", "message"),
     [

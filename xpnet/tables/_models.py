@@ -458,8 +458,10 @@ class BaseTableModel(TableParameters, BaseModel):
         """Make the members, which know the table, and scale their inputs by a short training."""
         recipe, columns = lesson.recipe, get_columns(encoder)
         ensemble = make_members(examples, recipe, **lesson.place)
+        model = ensemble[0].value.model
         if self._numeric:
-            ensemble[0].value.model.cost.require_point("the scores")
+            model.cost.require_point("the scores")
+        self._parse_metrics(model)  # wrong ones are refused before any training
         if self.bins and "standardize" not in recipe.network:
             with self._show_phase("Measuring columns", len(lesson.rows)) as bar:
                 sizes, watch = [*count_inputs(columns).values()], [MoveBar(bar)]
