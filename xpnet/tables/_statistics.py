@@ -34,6 +34,7 @@ MOST_CLASSES = 10  # the most frequent ones, on which effects are inputs
 FEW_VALUES = 64  # of a column that has no words, or of numbers that name nothing
 REPEATS = 1.1  # how often numbers that name something occur, on average
 SURE = 2.0  # standard errors by which the squared error must fall
+SURE_BY_ROWS = 4.0  # the same, if rows count as independent, though each of two rows of a value predicts the other
 LEAST_ROWS = 20
 COUNT_UNIT = 0.25  # of the logarithm of how often a value occurs, which is then as large as other inputs
 WORD = re.compile(r"[^\W\d_]+|\d+")
@@ -159,17 +160,10 @@ class _Rows(NamedTuple):
         """Sum the weighted squares of errors of each row, (n,)."""
         return self.weight * (errors**2).sum(axis=1)
 
-    def are_less(self, squares: np.ndarray, others: np.ndarray, by_rows: bool = False) -> bool:
-        """Tell whether squares of errors are less than others, beyond chance.
-
-        Rows of a value are not independent, so values are compared. Where one of few has most of the gain, that tells
-        little, and rows can tell, too, if the gain is twice as sure: each of two rows predicts the other.
-        """
-        gains, weights = others - squares, self.weight
-        if not by_rows:
-            gains, weights = (np.bincount(self.codes + 1, column) for column in (gains, weights))
-        spread = gains - weights * gains.sum() / weights.sum()
-        return bool(gains.sum() > (2 * SURE if by_rows else SURE) * np.sqrt((spread**2).sum()))
+    def are_less(self, squares: np.ndarray, others: np.ndarray) -> bool:
+        """Tell whether squares of errors are less than others, beyond chance; rows of a value are not independent."""
+        gains, weights = (np.bincount(self.codes + 1, column) for column in (others - squares, self.weight))
+        return _is_sure(gains, weights, SURE)
 
     def fit(self, split: Sequence[Sequence[str]], above: float = 0.0) -> _Fit:
         """Find the effects of the tokens of values, whose weights are above some, with the best penalty."""
@@ -206,6 +200,12 @@ class _Fit(NamedTuple):
     numbers: np.ndarray  # of the tokens, (n_tokens, n_inputs), from all rows
     x: np.ndarray  # inputs of the rows, from those of other parts, (n, n_inputs)
     squares: np.ndarray  # of the errors of the rows, (n,)
+
+
+def _is_sure(gains: np.ndarray, weights: np.ndarray, errors: float) -> bool:
+    """Tell whether the sum of independent gains is larger than so many of its standard errors."""
+    spread = gains - weights * gains.sum() / weights.sum()
+    return bool(gains.sum() > errors * np.sqrt((spread**2).sum()))
 
 
 def learn_statistics(
@@ -246,7 +246,10 @@ def learn_statistics(
         if words := data.are_less(other.squares, fit.squares):
             fit = other
     before = data.square(data.rest)
-    if not (data.are_less(fit.squares, before) or (not words and data.are_less(fit.squares, before, by_rows=True))):
+    predicts = data.are_less(fit.squares, before)
+    if not (predicts or words):  # where one of few values has most of the gain, values tell little, and rows can tell
+        predicts = _is_sure(before - fit.squares, data.weight, SURE_BY_ROWS)
+    if not predicts:
         return None
     numbers = tuple(np.round(fit.numbers, 6).ravel().tolist())
     return StatisticsColumn(cells.column, goal.names, words, fit.tokens, numbers), fit.x
