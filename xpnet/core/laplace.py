@@ -10,7 +10,8 @@ Weights that share an α are those of one input, those of each later layer, and 
 does not matter gets the largest one, and its weights nearly vanish (automatic relevance determination).
 
 Around the most probable weights, their distribution is about a normal one: the Laplace approximation. An output changes
-by J h if the weights change by h, so its variance is J M⁻¹ Jᵀ, which grows where there are no examples. The variance of
+by J h if the weights change by h, so its variance is J M⁻¹ Jᵀ, which grows where there are no examples. With a factor F
+of the covariance, M⁻¹ = F Fᵀ, it is the squared length of J F, which rounding does not make negative. The variance of
 the noise, 1/β, comes on top of it.
 
 D. J. C. MacKay, "Bayesian Interpolation" and "A Practical Bayesian Framework for Backpropagation Networks", Neural
@@ -21,6 +22,7 @@ NeurIPS 2021.
 
 # pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -50,6 +52,7 @@ __all__ = [
     "estimate_precisions",
     "find_decays",
     "init_evidence",
+    "make_laplace",
     "outputs_with_variances",
 ]
 
@@ -194,10 +197,35 @@ def estimate_precisions(
 
 
 class Laplace(NamedTuple):
-    """The covariance of all weights and biases, and the noise of standardized targets: NumPy arrays in float64."""
+    """The distribution of all weights and biases, and the noise of standardized targets: NumPy arrays in float64."""
 
-    covariance: np.ndarray  # (P, P), in the order of `parameter_jacobian`
+    triangle: np.ndarray  # (P (P + 1) / 2,): the factor, row by row up to its diagonal
     noise: np.ndarray  # (1,): the variance of the targets around the outputs
+
+    @property
+    def factor(self) -> np.ndarray:
+        """The lower triangular F, (P, P), with the covariance F Fᵀ, in the order of `parameter_jacobian`."""
+        size = (math.isqrt(8 * len(self.triangle) + 1) - 1) // 2
+        factor = np.zeros((size, size))
+        factor[np.tri(size, dtype=bool)] = self.triangle
+        return factor
+
+
+def make_laplace(matrix: np.ndarray, noise: np.ndarray) -> Laplace:
+    """Make the distribution whose covariance is the inverse of a matrix M, (P, P).
+
+    M = U Uᵀ with an upper triangular U, as Cholesky's factorization finds it from the last row on; so F = U⁻ᵀ.
+
+    Raises
+    ------
+    LinAlgError
+        If rounding hides that M is positive definite.
+    """
+    upper = np.linalg.cholesky(matrix[::-1, ::-1])[::-1, ::-1]
+    factor = np.linalg.inv(upper).T
+    if not np.isfinite(factor).all():
+        raise np.linalg.LinAlgError
+    return Laplace(factor[np.tri(len(factor), dtype=bool)], noise)
 
 
 def approximate(
@@ -210,7 +238,7 @@ def approximate(
     units: Layers,
     factor: float,
 ) -> Laplace:
-    """Estimate the precisions until they settle, with the weights held, and invert M; all arrays are NumPy's.
+    """Estimate the precisions until they settle, with the weights held, and factor M⁻¹; all arrays are NumPy's.
 
     The parameters are those of `estimate_precisions` and `begin_evidence`.
 
@@ -226,22 +254,20 @@ def approximate(
         if all((abs(new - old) <= LEAST_CHANGE * old).all() for new, old in pairs):
             break
     decay = join_layers(find_decays(evidence, layers, n), np)
-    covariance = np.linalg.inv(matrix + np.diag(decay[:, 0])) / (evidence.noise * n)
-    if not (np.isfinite(covariance).all() and (np.diagonal(covariance) > 0.0).all()):
-        raise np.linalg.LinAlgError
-    return Laplace((covariance + covariance.T) / 2, np.reshape(1.0 / (evidence.noise * factor), (1,)))
+    matrix = (matrix + np.diag(decay[:, 0])) * (evidence.noise * n)
+    return make_laplace(matrix, np.reshape(1.0 / (evidence.noise * factor), (1,)))
 
 
 def outputs_with_variances(
-    sigmas: Sequence[Activation], layers: Layers, covariance: Array, noise: Array, x: Array, xp: Namespace
+    sigmas: Sequence[Activation], layers: Layers, factor: Array, noise: Array, x: Array, xp: Namespace
 ) -> Array:
-    """Compute outputs, and the variances of targets around them, (m, n_out, 2)."""
+    """Compute outputs, and the variances of targets around them, (m, n_out, 2); factor and noise are of a `Laplace`."""
     results: list[Array] = []
-    for block in blocks(x, covariance.shape[-1]):
+    for block in blocks(x, factor.shape[-1]):
         zs, activations = forward(layers, sigmas, block, xp)
         columns: list[Array] = []
         for unit in unit_vectors(activations[-1], xp):
             slopes = parameter_jacobian(layers, sigmas, zs, activations, unit, xp)
-            columns.append(xp.sum(xp.matmul(slopes, covariance) * slopes, axis=-1))
+            columns.append(xp.sum(xp.matmul(slopes, factor) ** 2, axis=-1))
         results.append(xp.stack([activations[-1], noise + xp.stack(columns, axis=-1)], axis=-1))
     return results[0] if len(results) == 1 else xp.concat(results, axis=0)

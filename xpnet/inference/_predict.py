@@ -155,15 +155,15 @@ def predict_with_variances(value: Value, x: Any) -> Array:
     laplace = value.laplace
     assert laplace is not None
     with value.scope():
-        covariance, noise = (value.backend.asarray(array, value.dtype) for array in laplace)
+        factor, noise = (value.backend.asarray(array, value.dtype) for array in (laplace.factor, laplace.noise))
 
     def compute(inputs: Array) -> Array:
         function = partial(outputs_with_variances, value.model.sigmas)
-        both, xp = value.backend.call(function, value.layers, covariance, noise, inputs), value.xp
+        both, xp = value.backend.call(function, value.layers, factor, noise, inputs), value.xp
         mean, std = value.scale_back(both[..., 0]), xp.sqrt(both[..., 1])
         with value.output_scope():
-            factor = None if value.target_scaling is None else value.target_scaling[1]
+            y_std = None if value.target_scaling is None else value.target_scaling[1]
             std = value.backend.asarray(std, value.output_dtype)
-            return xp.stack([mean, std if factor is None else std * factor], axis=-1)
+            return xp.stack([mean, std if y_std is None else std * y_std], axis=-1)
 
     return compute_for_rows(value, x, compute)

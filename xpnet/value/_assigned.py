@@ -180,9 +180,11 @@ def check_calibration(calibration: Calibration, model: Model, name: str = "calib
 
 def _check_laplace(laplace: Laplace, model: Model) -> None:
     n = count_parameters(model.sizes)
-    for (name, array), shape in zip(laplace._asdict().items(), ((n, n), (1,))):
-        _check_numbers(f"laplace.{name}", array, shape)
-        require(bool((np.diagonal(np.atleast_2d(array)) > 0).all()), f"laplace.{name}", array, "variances above 0")
+    _check_numbers("laplace.triangle", laplace.triangle, (n * (n + 1) // 2,))
+    _check_numbers("laplace.noise", laplace.noise, (1,))
+    has_diagonal = bool((np.diagonal(laplace.factor) > 0).all())
+    require(has_diagonal, "laplace.triangle", laplace.triangle, "a triangle with a diagonal above 0")
+    require(bool((laplace.noise > 0).all()), "laplace.noise", laplace.noise, "variances above 0")
 
 
 def _check_novelty(novelty: Novelty, model: Model) -> None:
