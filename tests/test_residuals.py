@@ -10,6 +10,7 @@ from helpers import assert_same, flatten, is_flushing, snapshot, tanh_network, w
 
 from xpnet import SGD, Callback, DivergenceError, LevenbergMarquardt, Network, ReduceLROnPlateau, Term
 from xpnet.activations import Activation
+from xpnet.core import arrays
 from xpnet.value import Objective
 
 LINE = np.linspace(0, 1, 20)[:, None]
@@ -49,11 +50,16 @@ def test_steps_flush_subnormal_numbers():
 
 def burgers_with_a_twist(x, u, du, ddu, xp, nu, k):
     """Nonlinear in all it gets, with two outputs; (m,)."""
-    return (du[1] * u + xp.sin(k * x) * ddu[0] * du[0] - nu**2 * ddu[1])[:, 0] + u[:, 1] * du[0][:, 1]
+    return (du[1] * u + xp.sin(k * x) * ddu[0] * du[0] - nu**2 * ddu[1])[:, 0] + u[:, 1] * du[0][:, 1] * ddu[0, 1][:, 0]
 
 
 def other_equation(x, u, du, ddu, xp, k, **_):
     return u[:, :1] - k * x[:, 1:]
+
+
+def couples(x, u, du, ddu, xp, nu, **_):
+    """Couples the three points of a row, (m, 3, ...)."""
+    return u[:, 0, 0] * ddu[1, 0][:, 1, 1] - nu * xp.sum(x * du[1] * ddu[0], axis=(1, 2)) + u[:, 2, 1]
 
 
 @pytest.mark.not_on("jax", host_cupy.NAME)  # compiles for ten seconds; lacks cuSOLVER
@@ -65,14 +71,20 @@ def test_a_step_solves_the_damped_linear_problem(place, m, activation):
     """−(JᵀJ + μ)⁻¹ Jᵀr, with the derivatives of the residuals by central differences."""
     sizes, x = (2, 3, 2), np.random.default_rng(1).uniform(-1, 1, (m, 2))
     net = make(sizes, activation=activation, seed=1)
+    parts = [(burgers_with_a_twist, x, 3.0), (other_equation, x[:3], 0.5)]
+    parts += [(couples, np.random.default_rng(2).uniform(-1, 1, (m // 2, 3, 2)), 2.0)]
 
     def residuals(parameters):
         other, (nu, k) = with_parameters(net, parameters[:-2]), parameters[-2:]
-        du = np.moveaxis(other.jacobian(x), -1, 0)
-        ddu = np.moveaxis(np.diagonal(other.hessian(x), axis1=2, axis2=3), -1, 0)
-        first = burgers_with_a_twist(x, other.forward(x), du, ddu, np, nu, k)
-        second = other_equation(x[:3], other.forward(x[:3]), None, None, np, k)[:, 0]
-        return np.concatenate([math.sqrt(3.0 / m) * first, math.sqrt(0.5 / 3) * second])
+        results = []
+        for residual, at, weight in parts:
+            points, shape = at.reshape(-1, 2), (*at.shape[:-1], 2)
+            du = [other.jacobian(points)[..., i].reshape(shape) for i in range(2)]
+            mixed = {(i, j): other.hessian(points)[..., i, j].reshape(shape) for i in range(2) for j in range(2)}
+            ddu = {**mixed, **{i: mixed[i, i] for i in range(2)}}
+            r = residual(at, other.forward(points).reshape(shape), du, ddu, np, nu=nu, k=k)
+            results.append(math.sqrt(weight / len(at)) * r.reshape(-1))
+        return np.concatenate(results)
 
     start = np.array([*flatten(net), 0.4, 1.5])
     r, units = residuals(start), 1e-5 * np.eye(len(start))
@@ -80,7 +92,7 @@ def test_a_step_solves_the_damped_linear_problem(place, m, activation):
     square = jacobian.T @ jacobian
     damping = 0.3 * square.diagonal().max()
     step = -np.linalg.solve(square + damping * np.eye(len(start)), jacobian.T @ r)
-    terms = [Term(burgers_with_a_twist, x, weight=3.0), Term(other_equation, x[:3], weight=0.5)]
+    terms = [Term(residual, at, weight) for residual, at, weight in parts]
     solver = make(sizes, activation=activation, seed=1, **place._asdict())
     last = solver.solve(terms, 1, coefficients={"nu": 0.4, "k": 1.5}, damping=0.3, progress=False)[-1]
     np.testing.assert_allclose(np.array([*flatten(solver), last["nu"], last["k"]]) - start, step, rtol=1e-4, atol=1e-8)
@@ -101,6 +113,49 @@ def test_a_network_solves_an_equation_and_learns_its_coefficient(place):
     assert (np.diff(history["cost"]) <= 0).all()
     how = "damping=0.001, bayesian=False); epochs=40, batch_size=22, sampling='residuals of 3 terms, learning c'"
     assert f"Trained by LevenbergMarquardt(weight_decay=0.0, {how}" in str(net.provenance)
+
+
+@pytest.mark.not_on(host_cupy.NAME)
+def test_points_of_a_row_belong_together(place):
+    """u′ = −sin x, periodic, which leaves a constant open, and the mean 0; so u = cos x."""
+    nodes, weights = np.polynomial.legendre.leggauss(16)
+    points = np.pi * np.linspace(-1, 1, 30)[:, None]
+    ends = [
+        Term(lambda x, u, *_: u[:, 0, :] - u[:, 1, :], [[[-np.pi], [np.pi]]]),
+        Term(lambda x, u, du, ddu, xp: du[0][:, 0, 0] - du[0][:, 1, 0], [[[-np.pi], [np.pi]]]),
+        Term(
+            lambda x, u, du, ddu, xp: xp.sum(xp.asarray(weights, device=u.device) * u[..., 0], axis=1),
+            [np.pi * nodes[:, None]],
+        ),
+    ]
+    net = make(**place._asdict())
+    history = net.solve([Term(lambda x, u, du, ddu, xp: ddu[0] + xp.cos(x), points), *ends], steps=60, progress=False)
+    assert history["cost"][-1] < 1e-6
+    assert net.backend.to_numpy(net.forward(points)) == pytest.approx(np.cos(points), abs=2e-3)
+
+
+@pytest.mark.parametrize("m", [5, 60])
+def test_rows_that_are_summed_in_blocks(monkeypatch, m):
+    x, steps = np.random.default_rng(0).uniform(-1, 1, (m, 3, 2)), []
+    for elements in (arrays.BLOCK_ELEMENTS, 80):
+        monkeypatch.setattr(arrays, "BLOCK_ELEMENTS", elements)
+        net = make((2, 4, 2))
+        history = net.solve([Term(couples, x)], 2, coefficients={"nu": 1.0}, progress=False)
+        steps.append([*history["nu"], *history["cost"], *flatten(net)])
+    np.testing.assert_allclose(*steps, rtol=1e-9)
+
+
+def test_a_mixed_derivative_that_is_not_used_at_first():
+    calls = []
+
+    def residual(x, u, du, ddu, xp):
+        calls.append(u)
+        return u if len(calls) < 30 else ddu[0, 1]
+
+    with pytest.raises(ValueError, match=re.escape("give its Term pairs=[(0, 1)]")):
+        make((2, 4, 1)).solve([Term(residual, np.tile(LINE, 2))], 20, progress=False)
+    net = make((2, 4, 1))
+    net.solve([Term(residual, np.tile(LINE, 2), pairs=[(0, 1)])], 20, progress=False)
 
 
 @pytest.mark.parametrize("optimizer", [SGD(momentum=0.9), LevenbergMarquardt()])
@@ -221,6 +276,17 @@ REFUSED = [
     ({}, {"terms": []}, "terms=[] must be a list of xpnet.Term"),
     ({}, {"terms": [Term(START.residual, [[0.0, 1.0]])]}, "x of term 0 has shape (1, 2), but must have (n, 1)"),
     ({}, {"terms": [Term(START.residual, [[np.nan]])]}, "x of term 0 holds NaN or infinity"),
+    ({}, {"terms": [Term(START.residual, [[[0.0], [np.nan]]])]}, "x of term 0 holds NaN or infinity"),
+    ({}, {"terms": [Term(START.residual, [LINE, LINE[1:]])]}, "shapes [(20, 1), (19, 1)]; give one array. For pairs"),
+    ({}, {"terms": [Term(START.residual, [LINE, LINE])]}, "make it by np.stack([left, right], axis=1)"),
+    (
+        {},
+        {"terms": [Term(START.residual, np.ones((2, 2, 2)))]},
+        "has shape (2, 2, 2), but must have (m, 1), or",
+    ),
+    ({}, {"terms": [Term(START.residual, np.ones((2, 1, 1, 1)))]}, "must have (m, 1), or (m, k, 1)"),
+    ({}, {"terms": [Term(START.residual, np.ones((2, 2, 1)))]}, "a residual has shape (2, 2, 1) at 2 points"),
+    ({}, {"terms": [Term(lambda x, u, du, ddu, xp: ddu[0, 1], LINE)]}, "no ddu[0, 1], as the network has 1 inputs"),
     ({}, {"steps": -1}, "steps=-1 must be a whole number of at least 0"),
     ({}, {"redraw": 0}, "redraw=0 must be a whole number of at least 1"),
     ({}, {"damping": 0}, "damping=0 must be a finite number above 0; 1e-3 is usual"),
@@ -282,7 +348,7 @@ def test_a_residual_that_mixes_rows_is_refused(place, mixes):
         net.layers = [(np.ones(w.shape), np.zeros(b.shape)) for w, b in net.layers]  # u increases
         before, terms = net.value, [START, Term(residual, LINE)]
         if mixes:
-            with pytest.raises(ValueError, match="the residual of term 1 mixes points"):
+            with pytest.raises(ValueError, match="the residual of term 1 mixes rows"):
                 net.solve(terms, 2, progress=False)
             assert net.value is before
         else:
@@ -291,9 +357,10 @@ def test_a_residual_that_mixes_rows_is_refused(place, mixes):
 
 def test_draw_gives_as_many_points_as_it_is_asked_for():
     net = make()
-    with pytest.raises(ValueError, match="draw of term 0 has 20 points, but must have 200"):
-        net.solve([Term(START.residual, LINE, draw=lambda rng, n: LINE)], redraw=2, progress=False)
-    assert len(net.history) == 2
+    for x in (LINE, np.tile(LINE, (10, 1))[:, None, :]):
+        with pytest.raises(ValueError, match=re.escape(f"draw of term 0 has shape {x.shape}, but must have (200, 1)")):
+            net.solve([Term(START.residual, LINE, draw=lambda rng, n, x=x: x)], redraw=2, progress=False)
+        assert len(net.history) == 2
 
 
 @pytest.mark.not_on(host_cupy.NAME)

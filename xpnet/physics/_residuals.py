@@ -12,7 +12,7 @@ Engineering 403, 2023.
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Annotated, Any, NamedTuple
 
@@ -22,7 +22,7 @@ from xpnet.core.arrays import Array, Layers, Namespace, count_elements, map_arra
 from xpnet.core.dual import jvp, unit_vectors
 from xpnet.core.least_squares import LinearProblem
 from xpnet.errors import ArgumentError
-from xpnet.physics._taylor import Series, pull_rows, taylor
+from xpnet.physics._taylor import Series, Trace, pull_rows, taylor
 
 ROUNDING = 1e-6  # relative differences that rounding may make
 
@@ -35,16 +35,21 @@ class Term:
     ----------
     residual
         ``residual(x, u, du, ddu, xp)``: the difference between the two sides of the equation at each of m points, (m,)
-        or (m, 1). It gets the points x, (m, n_in); the outputs u, (m, n_out); and their first and second derivatives
-        du[k] and ddu[k] with respect to input k, (m, n_out) each. It uses operators and functions of `xp`, and each row
-        by itself, which `Network.solve` checks. Unknown coefficients are further arguments, by their names.
+        or (m, 1). It gets the points x, (m, n_in); the outputs u, (m, n_out); their first and second derivatives du[k]
+        and ddu[k] with respect to input k, and mixed ones ddu[j, k], (m, n_out) each. It uses operators and functions
+        of `xp`, and each row by itself, which `Network.solve` checks. Unknown coefficients are further arguments, by
+        their names.
     x
-        The points, (m, n_in).
+        The points, (m, n_in); or (m, k, n_in), where the k points of a row belong together. The residual of a row then
+        gets the k points, (m, k, n_in), and outputs and derivatives of the shape (m, k, n_out).
     weight
         The weight of the mean of ½ r² in the cost, above 0.
     draw
-        ``draw(rng, n)``: n points of the region where the equation holds, (n, n_in). If given, `Network.solve` draws
-        the points of this term anew, where residuals are large.
+        ``draw(rng, n)``: n points of the region where the equation holds, (n, n_in), or rows of points, (n, k, n_in).
+        If given, `Network.solve` draws the points of this term anew, where residuals are large.
+    pairs
+        The pairs (j, k) of inputs, j < k, whose mixed derivatives ddu[j, k] are computed. `Network.solve` adds those
+        that the residual uses in a first call.
 
     Raises
     ------
@@ -69,6 +74,7 @@ class Term:
     x: Any
     weight: Annotated[float, Real(0, math.inf, "1 is usual", includes_low=False)] = 1.0
     draw: Callable[..., Any] | None = None
+    pairs: Sequence[tuple[int, int]] = ()
 
     def __post_init__(self) -> None:
         """Check functions and weight."""
@@ -79,6 +85,35 @@ class Term:
         if self.draw is not None and not callable(self.draw):
             raise ArgumentError(f"draw={show(self.draw)} must be a function (rng, n) -> points (n, n_in), or None")
         check_fields(self)
+
+
+class MissingPairError(ArgumentError):
+    """A residual uses a mixed derivative that was not computed."""
+
+    def __init__(self, j: int, k: int) -> None:
+        super().__init__(
+            f"a residual uses ddu[{j}, {k}], which it has not used in its first call; give its Term pairs=[({j}, {k})]"
+        )
+        self.pair = j, k
+
+
+class SecondDerivatives(list[Array]):
+    """Second derivatives along lines: ddu[k] along input k; ddu[j, k], the mixed one, along x_j + x_k."""
+
+    def __init__(self, along: Sequence[Array], n_in: int, pairs: Sequence[tuple[int, int]]) -> None:
+        super().__init__(along[:n_in])
+        self.mixed = dict(zip(pairs, along[n_in:]))
+
+    def __getitem__(self, key: Any) -> Any:
+        """Return (∂²/∂(x_j + x_k)² − ∂²/∂x_j² − ∂²/∂x_k²) / 2 for a pair of inputs."""
+        if not isinstance(key, tuple):
+            return super().__getitem__(key)
+        j, k = sorted(key)
+        if not 0 <= j <= k < len(self):
+            raise IndexError(f"there is no ddu[{j}, {k}], as the network has {len(self)} inputs")
+        if j != k and (j, k) not in self.mixed:
+            raise MissingPairError(j, k)
+        return self[j] if j == k else 0.5 * (self.mixed[j, k] - self[j] - self[k])
 
 
 class Present(NamedTuple):
@@ -92,8 +127,19 @@ class Present(NamedTuple):
 
 def evaluate(term: Term, present: Present) -> Array:
     """Compute the residuals of a term at its points, (m, 1)."""
-    u, _ = taylor(present.layers, present.sigmas, term.x, present.xp)
-    return _call(term, present, _list_arguments(term, u, present), present.xp)
+    arguments, _ = _list_arguments(term, present)
+    return _call(term, present, arguments, present.xp)
+
+
+def add_pairs(term: Term, present: Present) -> Term:
+    """Add the pairs of inputs to a term whose mixed derivatives its residual uses."""
+    while True:
+        try:
+            evaluate(term, present)
+        except MissingPairError as missing:
+            term = replace(term, pairs=[*term.pairs, missing.pair])
+        else:
+            return term
 
 
 def mean_cost(terms: Sequence[Term], present: Present) -> Array:
@@ -111,10 +157,9 @@ def mixes_rows(term: Term, present: Present, draw: Callable[[tuple[int, ...]], A
     Else changes of the outputs that are multiplied by a number for each row change the residuals by as much. This is
     tried at the present outputs and at others near them. `draw` makes normal numbers of a shape.
     """
-    xp, n_outputs = present.xp, 1 + 2 * term.x.shape[-1]
-    u, _ = taylor(present.layers, present.sigmas, term.x, xp)
-    x, *others = _list_arguments(term, u, present)
-    outputs, numbers = others[:n_outputs], others[n_outputs:]
+    xp, (arguments, _) = present.xp, _list_arguments(term, present)
+    n_outputs = len(arguments) - len(present.coefficients)
+    x, outputs, numbers = arguments[0], arguments[1:n_outputs], arguments[n_outputs:]
 
     def residual(*arguments: Any) -> Array:
         *arrays, xp = arguments
@@ -154,40 +199,49 @@ def linearize(terms: Sequence[Term], present: Present) -> LinearProblem:
 def compute_rows(term: Term, present: Present) -> Iterator[tuple[Array, Array]]:
     """Compute √(w/m) r, (m, 1), and its derivatives with respect to all parameters, (m, P), in blocks of rows."""
     layers, xp = present.layers, present.xp
-    u, trace = taylor(layers, present.sigmas, term.x, xp)
-    (m, n_in), n_out = term.x.shape, u.value.shape[-1]
-    arguments = _list_arguments(term, u, present)
+    arguments, trace = _list_arguments(term, present)
+    m, k = term.x.shape[0], math.prod(term.x.shape[1:-1])
+    n_streams = len(arguments) - 1 - len(present.coefficients)
 
     def residual(*arguments: Any) -> Array:
         *arrays, xp = arguments
         return math.sqrt(term.weight / m) * _call(term, present, arrays, xp)
 
     r, columns = residual(*arguments, xp), list[Array]()
-    for k, argument in enumerate(arguments[1:], 1):
-        for unit in unit_vectors(argument, xp) if argument.ndim else [xp.ones_like(argument)]:
-            tangents = [unit if i == k else None for i in range(len(arguments))]
-            columns.append(jvp(residual, arguments, tangents, xp)[1])
-    streams = [xp.concat(columns[n_out * k : n_out * (k + 1)], axis=-1) for k in range(1 + 2 * n_in)]
-    g = Series(streams[0], xp.stack(streams[1 : 1 + n_in]), xp.stack(streams[1 + n_in :]))
-    others = columns[n_out * len(streams) :]
-    rows_at_once = rows_per_block(count_elements(layers) + len(present.coefficients))
+    for i, argument in enumerate(arguments[1:], 1):
+        units = unit_vectors(argument, xp) if argument.ndim else [xp.ones_like(argument)]
+        others: list[Any] = [None] * len(arguments)
+        parts = [jvp(residual, arguments, [*others[:i], unit, *others[i + 1 :]], xp)[1] for unit in units]
+        columns.append(parts[0] if len(parts) == 1 else xp.concat(parts, axis=-1))
+    g, numbers = [xp.reshape(part, (m * k, -1)) for part in columns[:n_streams]], columns[n_streams:]
+    n_lines = n_streams // 2
+    series = Series(g[0], xp.stack(g[1 : 1 + n_lines]), xp.stack(g[1 + n_lines :]))
+    rows_at_once = rows_per_block(count_elements(layers) + len(numbers))
     for start in range(0, m, rows_at_once):
-        cut = itemgetter((..., slice(start, min(start + rows_at_once, m)), slice(None)))
-        rows = pull_rows(layers, map_arrays(cut, tuple(trace)), map_arrays(cut, g), xp)
-        yield cut(r), xp.concat([rows, *map(cut, others)], axis=-1) if others else rows
+        stop = min(start + rows_at_once, m)
+        cut, cut_points = (itemgetter((..., slice(n * start, n * stop), slice(None))) for n in (1, k))
+        rows = pull_rows(layers, map_arrays(cut_points, tuple(trace)), map_arrays(cut_points, series), stop - start, xp)
+        yield cut(r), xp.concat([rows, *map(cut, numbers)], axis=-1) if numbers else rows
 
 
-def _list_arguments(term: Term, u: Series, present: Present) -> list[Array]:
-    """List the points, the outputs, their first and second derivatives, and the coefficients."""
-    derivatives = (part[k, ...] for part in (u.first, u.second) for k in range(term.x.shape[-1]))
-    return [term.x, u.value, *derivatives, *present.coefficients.values()]
+def _list_arguments(term: Term, present: Present) -> tuple[list[Array], list[Trace]]:
+    """List the points, the outputs, their first and second derivatives, (m, k · n_out) each, and the coefficients.
+
+    Also returns the trace that `pull_rows` needs.
+    """
+    xp, x = present.xp, term.x
+    u, trace = taylor(present.layers, present.sigmas, xp.reshape(x, (-1, x.shape[-1])), term.pairs, xp)
+    parts = [u.value, *(part[k, ...] for part in (u.first, u.second) for k in range(part.shape[0]))]
+    return [x, *(xp.reshape(part, (x.shape[0], -1)) for part in parts), *present.coefficients.values()], trace
 
 
 def _call(term: Term, present: Present, arguments: Sequence[Array], xp: Namespace) -> Array:
     """Call the residual with `_list_arguments`; return (m, 1)."""
-    m, n_in = term.x.shape
-    (x, u), du, ddu = arguments[:2], arguments[2 : 2 + n_in], arguments[2 + n_in : 2 + 2 * n_in]
-    r = term.residual(x, u, du, ddu, xp, **dict(zip(present.coefficients, arguments[2 + 2 * n_in :])))
+    m, n_in, n_lines = term.x.shape[0], term.x.shape[-1], term.x.shape[-1] + len(term.pairs)
+    u, *derivatives = (xp.reshape(part, (*term.x.shape[:-1], -1)) for part in arguments[1 : 2 + 2 * n_lines])
+    du, ddu = derivatives[:n_in], SecondDerivatives(derivatives[n_lines:], n_in, term.pairs)
+    numbers = dict(zip(present.coefficients, arguments[2 + 2 * n_lines :]))
+    r = term.residual(arguments[0], u, du, ddu, xp, **numbers)
     shape = tuple(getattr(r, "shape", ()))
     if shape not in ((m,), (m, 1)):
         raise ArgumentError(

@@ -16,7 +16,7 @@ from xpnet.data.sampling import IN_ORDER, make_generator
 from xpnet.data.source import Chunk, Resident
 from xpnet.errors import ArgumentError, DivergenceError
 from xpnet.physics._residuals import Present, Term, evaluate, linearize, mean_cost
-from xpnet.physics._terms import check_network, check_residuals, parse_coefficients, parse_terms, read_points
+from xpnet.physics._terms import check_network, parse_coefficients, parse_terms, read_points
 from xpnet.training import ChunkResults, Data, Job, Plan, Stream, refuse_rates, train, warn_of_no_step
 from xpnet.training.callback import Callback, Trainee, Training
 from xpnet.value import Objective, Value, init_optimizer
@@ -45,9 +45,8 @@ def solve(
     plan = Plan(epochs=steps, callbacks=callbacks, progress=progress)
     refuse_rates(plan.callbacks, "solve")
     with value.scope():
-        descent = Descent(value, parse_terms(terms, list(first), value), first, optimizer, redraw)
-        check_residuals(descent.terms, descent.unpack(descent.parameters), value)
-        points = value.xp.concat([term.x for term in descent.terms], axis=0)
+        descent = Descent(value, parse_terms(terms, first, value), first, optimizer, redraw)
+        points = value.xp.concat([value.xp.reshape(term.x, (-1, value.model.n_in)) for term in descent.terms], axis=0)
         targets = value.backend.asarray(np.zeros((points.shape[0], 1)), value.dtype)  # what residuals should be
     learnt = f", learning {', '.join(first)}" if first else ""
     plan = replace(
@@ -172,8 +171,8 @@ class Descent(Callback):
             return term
         m = term.x.shape[0]
         points = read_points(term.draw(rng, CANDIDATES * m), f"draw of term {k}", value)
-        if (n := points.shape[0]) != CANDIDATES * m:
-            raise ArgumentError(f"draw of term {k} has {n} points, but must have {CANDIDATES * m}")
+        if points.shape != (shape := (CANDIDATES * m, *term.x.shape[1:])):
+            raise ArgumentError(f"draw of term {k} has shape {tuple(points.shape)}, but must have {tuple(shape)}")
         r = evaluate(replace(term, x=points), self.unpack(self.parameters))
         size = np.abs(value.backend.to_numpy(r)[:, 0]) + np.finfo(np.float64).tiny
         if not np.isfinite(size).all():

@@ -2,7 +2,8 @@
 
 Along a line x + t e, the activations of each layer are series in t, and a layer maps the first coefficients of one to
 those of the next: z, z′, z″ to σ(z), σ′ z′, σ″ z′² + σ′ z″ (A. Griewank and A. Walther, "Evaluating Derivatives", 2008,
-chapter 13). Backpropagation through these lines gives the derivatives of u, u′ and u″ with respect to the weights.
+chapter 13). Backpropagation through these lines gives the derivatives of u, u′ and u″ with respect to the weights. A
+mixed derivative follows from the second derivatives along x_j, x_k and x_j + x_k.
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from xpnet.core.dual import jvp, unit_vectors
 
 
 class Series(NamedTuple):
-    """Values (m, n) of a layer, and first and second derivatives with respect to each input, (n_in, m, n) each."""
+    """Values (m, n) of a layer, and first and second derivatives along each line, (n_lines, m, n) each."""
 
     value: Array
     first: Array
@@ -29,8 +30,12 @@ class Trace(NamedTuple):
     slopes: tuple[Array, Array, Array]  # σ′, σ″ and σ‴ at z
 
 
-def taylor(layers: Layers, sigmas: Sequence[Activation], x: Array, xp: Namespace) -> tuple[Series, list[Trace]]:
+def taylor(
+    layers: Layers, sigmas: Sequence[Activation], x: Array, pairs: Sequence[tuple[int, int]], xp: Namespace
+) -> tuple[Series, list[Trace]]:
     """Compute the outputs with their first and second derivatives, and the trace that `pull_rows` needs.
+
+    The lines are along each input, then along x_j + x_k for each pair (j, k).
 
     Parameters
     ----------
@@ -40,18 +45,21 @@ def taylor(layers: Layers, sigmas: Sequence[Activation], x: Array, xp: Namespace
         Their L activation functions, each of which must act on every unit by itself.
     x
         Inputs, shape (m, n_in).
+    pairs
+        Pairs of inputs.
     xp
         Namespace of the arrays.
 
     Examples
     --------
     >>> import numpy as np
-    >>> u, _ = taylor([(np.array([[2.0]]), np.zeros((1, 1)))], [tanh], np.zeros((1, 1)), np)
+    >>> u, _ = taylor([(np.array([[2.0]]), np.zeros((1, 1)))], [tanh], np.zeros((1, 1)), [], np)
     >>> u.value.tolist(), u.first.tolist(), u.second.tolist()
     ([[0.0]], [[[2.0]]], [[[0.0]]])
     """
-    units = xp.stack(list(unit_vectors(x, xp)))
-    a = Series(x, units, xp.zeros_like(units))
+    units = [*unit_vectors(x, xp)]
+    lines = xp.stack([*units, *(units[j] + units[k] for j, k in pairs)])
+    a = Series(x, lines, xp.zeros_like(lines))
     trace: list[Trace] = []
     for (w, b), sigma in zip(layers, sigmas):
         z = Series(xp.matmul(a.value, w.mT) + b, xp.matmul(a.first, w.mT), xp.matmul(a.second, w.mT))
@@ -62,8 +70,8 @@ def taylor(layers: Layers, sigmas: Sequence[Activation], x: Array, xp: Namespace
     return a, trace
 
 
-def pull_rows(layers: Layers, trace: Sequence[Trace], g: Series, xp: Namespace) -> Array:
-    """Compute the derivatives of gᵀ (u, u′, u″) of each example with respect to all weights and biases, (m, P).
+def pull_rows(layers: Layers, trace: Sequence[Trace], g: Series, n_rows: int, xp: Namespace) -> Array:
+    """Compute the derivatives of gᵀ (u, u′, u″) of each row with respect to all weights and biases, (n_rows, P).
 
     The parameters are in the order of `parameter_jacobian`.
 
@@ -74,7 +82,9 @@ def pull_rows(layers: Layers, trace: Sequence[Trace], g: Series, xp: Namespace) 
     trace
         As returned by `taylor`.
     g
-        Gradient of each example with respect to the outputs and their derivatives, in their shapes.
+        Gradient with respect to the outputs and their derivatives at each point, in their shapes.
+    n_rows
+        The number of rows, each of equally many points, which are summed.
     xp
         Namespace of the arrays.
     """
@@ -86,8 +96,9 @@ def pull_rows(layers: Layers, trace: Sequence[Trace], g: Series, xp: Namespace) 
             s1 * g.first + 2.0 * s2 * z.first * g.second,
             s1 * g.second,
         )
-        products = xp.matmul(xp.permute_dims(_stack(delta, xp), (1, 2, 0)), xp.permute_dims(_stack(a, xp), (1, 0, 2)))
-        columns += [delta.value, xp.reshape(products, (products.shape[0], -1))]
+        products = xp.matmul(_stack(delta, n_rows, xp).mT, _stack(a, n_rows, xp))
+        by_bias = xp.sum(xp.reshape(delta.value, (n_rows, -1, delta.value.shape[-1])), axis=1)
+        columns += [by_bias, xp.reshape(products, (n_rows, -1))]
         g = Series(*(xp.matmul(part, w) for part in delta))
     return xp.concat(columns[::-1], axis=-1)
 
@@ -117,5 +128,8 @@ def slopes(sigma: Activation, z: Array, a: Array, xp: Namespace) -> tuple[Array,
     return s1, s2, s3
 
 
-def _stack(series: Series, xp: Namespace) -> Array:
-    return xp.concat([series.value[None, ...], series.first, series.second])
+def _stack(series: Series, n_rows: int, xp: Namespace) -> Array:
+    """Stack a layer's series of all points of a row, (n_rows, points · (1 + 2 n_lines), n)."""
+    stacked = xp.concat([series.value[None, ...], series.first, series.second])
+    by_row = xp.reshape(stacked, (stacked.shape[0], n_rows, -1, stacked.shape[-1]))
+    return xp.reshape(xp.permute_dims(by_row, (1, 0, 2, 3)), (n_rows, -1, stacked.shape[-1]))

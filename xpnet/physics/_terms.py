@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from xpnet._checks import choices, in_range, is_dict, is_list, show
 from xpnet.core.arrays import Array
 from xpnet.core.optimizers import LevenbergMarquardt
 from xpnet.errors import ArgumentError
-from xpnet.physics._residuals import Present, Term, compute_rows, mixes_rows
+from xpnet.physics._residuals import Present, Term, add_pairs, compute_rows, mixes_rows
 from xpnet.physics._taylor import slopes
 from xpnet.training import check_machine
 from xpnet.training.callback import LOGS
@@ -63,20 +63,27 @@ def parse_coefficients(coefficients: Any) -> dict[str, float]:
     }
 
 
-def parse_terms(terms: Any, names: Sequence[str], value: Value) -> tuple[Term, ...]:
-    """Check terms; their points move to the device, and their residuals get only the coefficients that they take."""
+def parse_terms(terms: Any, first: dict[str, float], value: Value) -> list[Term]:
+    """Check terms; their points move to the device, and their residuals get only the coefficients that they take.
+
+    `first` holds values of the coefficients. Each residual is computed and differentiated once, to raise what is wrong
+    with it before anything has changed.
+    """
     if not is_list(terms) or not terms or not all(isinstance(term, Term) for term in terms):
         raise ArgumentError(f"terms={show(terms)} must be a list of xpnet.Term, one for each equation")
-    taken = [_find_coefficients(term.residual, names) for term in terms]
-    for name in set(names).difference(*taken):
+    taken = [_find_coefficients(term.residual, list(first)) for term in terms]
+    for name in set(first).difference(*taken):
         raise ArgumentError(
             f"coefficients has {name!r}, which no residual takes; write it as a further argument, as in "
             f"residual(x, u, du, ddu, xp, {name})"
         )
-    return tuple(
+    placed = (
         replace(term, x=read_points(term.x, f"x of term {k}", value), residual=_give(term.residual, its_names))
         for k, (term, its_names) in enumerate(zip(terms, taken))
     )
+    numbers = {name: value.backend.asarray(np.asarray(number), value.dtype) for name, number in first.items()}
+    present = Present(value.layers, value.model.sigmas, numbers, value.xp)
+    return check_residuals(placed, present, value)
 
 
 def _find_coefficients(residual: Any, names: Sequence[str]) -> list[str]:
@@ -92,16 +99,33 @@ def _give(residual: Any, names: Sequence[str]) -> Callable[..., Any]:
 
 
 def read_points(x: Any, name: str, value: Value) -> Array:
-    """Check points and move them to the device as rows."""
-    return value.reader.read_inputs(value.reader.as_rows(x, name)[0], name)
+    """Check points, or rows of points that belong together, and move them to the device."""
+    if is_list(x) and len(x) > 1 and any(getattr(part, "ndim", 0) > 1 for part in x):
+        shapes = [tuple(np.shape(part)) for part in x]
+        raise ArgumentError(
+            f"{name} is a list of arrays of the shapes {show(shapes)}; give one array. For pairs of points, make it by "
+            "np.stack([left, right], axis=1) of equally many points on both sides"
+        )
+    x, n_in = value.reader.as_rows(x, name)[0], value.model.n_in
+    if x.ndim < 3:
+        return value.reader.read_inputs(x, name)
+    if x.ndim > 3 or x.shape[-1] != n_in:
+        raise ArgumentError(
+            f"{name} has shape {tuple(x.shape)}, but must have (m, {n_in}), or (m, k, {n_in}) where the k points of a "
+            "row belong together"
+        )
+    x = value.place.move(x, name)
+    rows = value.reader.read_inputs(value.place.home(x).xp.reshape(x, (-1, n_in)), name)
+    return value.xp.reshape(rows, x.shape)
 
 
-def check_residuals(terms: Sequence[Term], present: Present, value: Value) -> None:
-    """Compute and differentiate each residual once, to say what is wrong with it before anything has changed."""
-    rng = np.random.default_rng(0)
+def check_residuals(terms: Iterable[Term], present: Present, value: Value) -> list[Term]:
+    """Compute and differentiate each residual once; return the terms with the mixed derivatives that they use."""
+    rng, checked = np.random.default_rng(0), list[Term]()
     for k, term in enumerate(terms):
         name = f"the residual of term {k}"
         try:
+            term = add_pairs(term, present)
             next(compute_rows(term, present))
             with np.errstate(all="ignore"):
                 is_mixed = mixes_rows(term, present, lambda shape: _place(rng.standard_normal(shape), value))
@@ -112,14 +136,17 @@ def check_residuals(terms: Sequence[Term], present: Present, value: Value) -> No
             ) from error
         if is_mixed:
             raise ArgumentError(
-                f"{name} mixes points: it must use each row of u, du and ddu by itself, without means, sums, "
-                "differences or sorting over the rows; a coefficient, say, can stand for a mean"
+                f"{name} mixes rows: it must use each row of u, du and ddu by itself, without means, sums, "
+                "differences or sorting over the rows; give x the shape (m, k, n_in) where the k points of a row "
+                "belong together"
             )
+        checked.append(term)
     z = _place(np.array([-BESIDE_ZERO, BESIDE_ZERO]), value)
     for sigma in present.sigmas:
         for slope in slopes(sigma, z, sigma.value(z, present.xp), present.xp)[:2]:
             if abs(float(slope[1] - slope[0])) > LEAST_JUMP:
                 raise ArgumentError(f"solve needs activations without a kink, unlike {sigma.name!r}; {SMOOTH}")
+    return checked
 
 
 def _place(x: np.ndarray, value: Value) -> Array:
