@@ -13,6 +13,7 @@ import argparse
 import os
 import sys
 import time
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,6 +35,7 @@ class Problem(NamedTuple):
     exact: np.ndarray
     error: float  # relative, in the 2-norm
     seconds: float
+    coefficients: Any = MappingProxyType({})  # first and true values, by name; residuals then take all of them
 
 
 def line(n, low, high):
@@ -133,15 +135,20 @@ class Columns:
     """What the residuals need of a namespace, for PyTorch."""
 
     def __init__(self, torch):
-        self.sin = torch.sin
+        self.sin, self.exp, self.sum, self.asarray = torch.sin, torch.exp, torch.sum, torch.as_tensor
 
 
 def differentiate(torch, u, x):
-    """First and second derivatives with respect to each input, as lists of columns."""
-    (slopes,) = torch.autograd.grad(u.sum(), x, create_graph=True)
-    du = [slopes[:, k : k + 1] for k in range(x.shape[1])]
-    second = (torch.autograd.grad(part.sum(), x, create_graph=True)[0] for part in du)
-    return du, [part[:, k : k + 1] for k, part in enumerate(second)]
+    """First derivatives of the outputs by input, and second ones by input and by pair of inputs."""
+
+    def slopes(values):
+        parts = [torch.autograd.grad(value.sum(), x, create_graph=True)[0] for value in values.unbind(-1)]
+        return torch.stack(parts, dim=-1).unbind(-2)
+
+    du = slopes(u)
+    second = [slopes(part) for part in du]
+    pairs = {(j, k): part for j, parts in enumerate(second) for k, part in enumerate(parts)}
+    return du, pairs | {k: pairs[k, k] for k in range(len(du))}
 
 
 def solve_by_torch(problem, seed, seconds):
@@ -153,6 +160,10 @@ def solve_by_torch(problem, seed, seconds):
         for layer in make(problem, seed).layers
         for part in layer
     ]
+    numbers = {
+        name: torch.tensor(first, dtype=torch.float64, requires_grad=True)
+        for name, (first, _) in problem.coefficients.items()
+    }
     points = [torch.tensor(np.array(term.x), dtype=torch.float64, requires_grad=True) for term in problem.terms]
 
     def forward(x):
@@ -165,13 +176,13 @@ def solve_by_torch(problem, seed, seconds):
         total = 0.0
         for term, x in zip(problem.terms, points, strict=True):
             u = forward(x)
-            r = term.residual(x, u, *differentiate(torch, u, x), Columns(torch))
+            r = term.residual(x, u, *differentiate(torch, u, x), Columns(torch), **numbers)
             total = total + 0.5 * term.weight * r.square().mean()
         total.backward()
         return total
 
     options = {"max_iter": 20, "history_size": 50, "tolerance_change": 0.0, "tolerance_grad": 0.0}
-    optimizer = torch.optim.LBFGS(parameters, line_search_fn="strong_wolfe", **options)
+    optimizer = torch.optim.LBFGS([*parameters, *numbers.values()], line_search_fn="strong_wolfe", **options)
     started = time.process_time()
     while time.process_time() - started < seconds:
         optimizer.step(closure)
