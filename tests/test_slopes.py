@@ -15,6 +15,7 @@ RNG = np.random.default_rng(0)
 X = RNG.uniform(-1, 1, (12, 3))
 Y = np.stack([np.sin(X @ [1, 2, 3]), X[:, 0] * X[:, 1]], axis=1) + 3
 SLOPES = RNG.standard_normal((12, 2, 3))
+PARTIAL = np.where(RNG.uniform(size=SLOPES.shape) < 0.15, np.nan, SLOPES)
 WEIGHTS = RNG.uniform(0.5, 2, 12)
 CASES = {  # hidden activations, output activation, cost, further options
     "tanh": (["tanh"], "identity", "quadratic", {}),
@@ -55,10 +56,10 @@ def derivatives(theta, layers, case, x):
 
 def costs(theta, layers, case, x, y, slopes, slope_weight):
     """The cost of each example, in the units that the layers see."""
-    squares = np.sum((derivatives(theta, layers, case, x) - slopes) ** 2, axis=(1, 2))
+    squares = np.nansum(slope_weight * (derivatives(theta, layers, case, x) - slopes) ** 2, axis=(1, 2))
     _, output, cost, _ = CASES[case]
     values, _ = oracle.costs_and_deltas(cost, output, outputs(theta, layers, case, x)[1], y)
-    return values + 0.5 * slope_weight * squares
+    return values + 0.5 * squares
 
 
 def differences(function, theta, step=1e-6):
@@ -69,13 +70,17 @@ def differences(function, theta, step=1e-6):
 @pytest.mark.everywhere
 @pytest.mark.parametrize("case", CASES)
 def test_each_step_follows_the_gradient_of_the_cost_with_slopes(place, case):
-    """Minibatches with weights, in the order of the network's generator; gradients by central differences."""
+    """Minibatches with weights, in the order of the network's generator; gradients by central differences.
+
+    Half of the cases miss slopes, and have a weight for each input.
+    """
     net = make(case, **place._asdict())
     layers, theta, before = layers_of(net), flatten(net), []
     scale, rng = CASES[case][3].get("scale", 1.0), net.make_rng()
-    history = net.train((X, Y), 1, 4, 0.05, slopes=SLOPES, slope_weight=0.3, sample_weight=WEIGHTS, **QUIET)
+    slopes, weight = (PARTIAL, [0.3, 0.1, 1.5]) if case in ("deep", "exp", "scale") else (SLOPES, 0.3)
+    history = net.train((X, Y), 1, 4, 0.05, slopes=slopes, slope_weight=weight, sample_weight=WEIGHTS, **QUIET)
     for rows in rng.permutation(12).reshape(3, 4):
-        data = X[rows] * scale, Y[rows], SLOPES[rows] / scale, 0.3
+        data = X[rows] * scale, Y[rows], slopes[rows] / scale, weight
         before += [*(WEIGHTS[rows] * costs(theta, layers, case, *data))]
         theta = theta - 0.05 * differences(
             lambda p, data=data, w=WEIGHTS[rows]: np.average(costs(p, layers, case, *data), weights=w), theta
@@ -86,7 +91,8 @@ def test_each_step_follows_the_gradient_of_the_cost_with_slopes(place, case):
 
 @pytest.mark.everywhere
 @pytest.mark.not_on(host_cupy.NAME)  # its linear algebra needs a driver
-def test_a_step_of_levenberg_marquardt_solves_the_system_with_slopes(place):
+@pytest.mark.parametrize(("slopes", "weight"), [(SLOPES, 0.3), (PARTIAL, [0.3, 0.1, 1.5])], ids=["all", "some"])
+def test_a_step_of_levenberg_marquardt_solves_the_system_with_slopes(place, slopes, weight):
     """(JᵀJ + μ) h = −Jᵀr, with residuals and their Jacobian by central differences; two outputs, weights, mse."""
     net = make("deep", **place._asdict())
     layers = layers_of(net)
@@ -94,25 +100,25 @@ def test_a_step_of_levenberg_marquardt_solves_the_system_with_slopes(place):
 
     def residuals(p):
         values = np.sqrt(shares)[:, None] * (outputs(p, layers, "deep", X)[0] - Y)  # mse has twice the half, over two
-        slopes = np.sqrt(0.3 * shares)[:, None, None] * (derivatives(p, layers, "deep", X) - SLOPES)
-        return np.concatenate([values.ravel(), slopes.ravel()])
+        errors = np.sqrt(weight) * np.sqrt(shares)[:, None, None] * (derivatives(p, layers, "deep", X) - slopes)
+        return np.concatenate([values.ravel(), np.nan_to_num(errors).ravel()])
 
     J, r = differences(residuals, theta).T, residuals(theta)
-    mu = 1e-3 * (J.T @ J).diagonal().max()
+    mu = 0.1 * (J.T @ J).diagonal().max()
     step = -np.linalg.solve(J.T @ J + mu * np.eye(len(theta)), J.T @ r)
-    options = {"slopes": SLOPES, "slope_weight": 0.3, "sample_weight": WEIGHTS, **QUIET}
-    history = net.train((X, Y), epochs=1, optimizer=LevenbergMarquardt(damping=1e-3), **options)
+    options = {"slopes": slopes, "slope_weight": weight, "sample_weight": WEIGHTS, **QUIET}
+    history = net.train((X, Y), epochs=1, optimizer=LevenbergMarquardt(damping=0.1), **options)
     np.testing.assert_allclose(flatten(net) - theta, step, rtol=1e-5, atol=1e-7)
     assert history["cost"][0] == pytest.approx(0.5 * r @ r, rel=1e-9)
 
 
 @pytest.mark.parametrize("optimizer", [SGD(), LevenbergMarquardt()], ids=["SGD", "LM"])
 def test_standardized_networks_scale_slopes(optimizer):
-    """As one that gets scaled numbers, J · x_std / y_std: the same weights, up to rounding."""
+    """As one that gets scaled numbers, J · x_std / y_std: the same weights, up to rounding; those missing stay so."""
     a, b = make(standardize=True), make()
     options = {"epochs": 6, "optimizer": optimizer, **QUIET}
-    a.train((X, Y), slopes=SLOPES, **options)
-    scaled = SLOPES * X.std(axis=0) / Y.std(axis=0)[:, None]
+    a.train((X, Y), slopes=PARTIAL, **options)
+    scaled = PARTIAL * X.std(axis=0) / Y.std(axis=0)[:, None]
     b.train(((X - X.mean(axis=0)) / X.std(axis=0), (Y - Y.mean(axis=0)) / Y.std(axis=0)), slopes=scaled, **options)
     np.testing.assert_allclose(flatten(a), flatten(b), rtol=1e-9)
     assert a.history["cost"] == pytest.approx(b.history["cost"])
@@ -124,10 +130,10 @@ def test_members_are_trained_as_alone(place, optimizer):
     """On rows of their own, so that each has its own scaling, by which the slopes it gets are scaled too."""
     ensemble = Ensemble([3, 4, 2], members=3, **SQUARES, standardize=True, seed=0, **place._asdict())
     alone, rows = ensemble.copy(), [np.arange(k, k + 8) for k in range(3)]
-    options = {"epochs": 6, "optimizer": optimizer, "slope_weight": 0.3, **QUIET}
-    ensemble.train((X, Y), rows=rows, slopes=SLOPES, **options)
+    options = {"epochs": 6, "optimizer": optimizer, "slope_weight": [0.3, 1.0, 0.1], **QUIET}
+    ensemble.train((X, Y), rows=rows, slopes=PARTIAL, **options)
     for net, member, own in zip(alone, ensemble, rows, strict=True):
-        net.train((X[own], Y[own]), slopes=SLOPES[own], **options)
+        net.train((X[own], Y[own]), slopes=PARTIAL[own], **options)
         np.testing.assert_allclose(flatten(member), flatten(net), rtol=1e-8, atol=1e-10)
 
 
@@ -152,19 +158,20 @@ def test_the_cost_of_validation_data_is_that_of_values_alone():
 
 def test_a_training_is_resumed_with_the_same_slopes_only(tmp_path):
     path, whole, net = tmp_path / "run.safetensors", make(), make()
-    options = {"optimizer": Adam(), "slopes": SLOPES, "slope_weight": 0.3, **QUIET}
+    options = {"optimizer": Adam(), "slopes": PARTIAL, "slope_weight": [0.5, 0.3, 0.1], **QUIET}
     whole.train((X, Y), 6, 4, **options)
     net.train((X, Y), 3, 4, checkpoint=path, **options)
     for change, message in (
-        ({"slopes": SLOPES + 1}, "train_data"),
-        ({"slopes": None, "slope_weight": 1.0}, "slope_weight=0.3, but this one has slope_weight=None"),
-        ({"slope_weight": 0.4}, "slope_weight=0.3, but this one has slope_weight=0.4"),
+        ({"slopes": SLOPES}, "train_data"),
+        ({"slopes": None, "slope_weight": 1.0}, "slope_weight=[0.5, 0.3, 0.1], but this one has slope_weight=None"),
+        ({"slope_weight": 0.4}, "slope_weight=[0.5, 0.3, 0.1], but this one has slope_weight=0.4"),
     ):
         with pytest.raises(ArgumentError, match=re.escape(message)):
             make().train((X, Y), 6, 4, checkpoint=path, resume=True, **{**options, **change})
     resumed = make()
     resumed.train((X, Y), 6, 4, checkpoint=path, resume=True, **options)
     assert_same(resumed, snapshot(whole))
+    assert Network.load(path).value.objective.slope_weight == options["slope_weight"]
 
 
 # Estimators
@@ -211,7 +218,7 @@ def test_estimators_train_as_networks_do():
 # What is refused
 
 
-NAN = np.where(np.arange(72).reshape(12, 2, 3) == 40, np.nan, SLOPES)
+INFINITE = np.where(np.arange(72).reshape(12, 2, 3) == 40, np.inf, PARTIAL)
 
 
 @pytest.mark.parametrize(
@@ -219,9 +226,16 @@ NAN = np.where(np.arange(72).reshape(12, 2, 3) == 40, np.nan, SLOPES)
     [
         ({}, {"slopes": SLOPES[:-1]}, "slopes has shape (11, 2, 3), but must have (12, 2, 3): (examples, targets,"),
         ({"n_out": 1}, {"slopes": SLOPES}, "slopes has shape (12, 2, 3), but must have (12, 1, 3) or (12, 3)"),
-        ({}, {"slopes": NAN}, "NaN or infinity (as float64), first for example 6, target 1, input 1, counted from 0"),
-        ({"dtype": "float32"}, {"slopes": 1e40 * SLOPES}, "NaN or infinity (as float32), first for example 0"),
+        (
+            {},
+            {"slopes": INFINITE},
+            "infinity (as float64), first for example 6, target 1, input 1, counted from 0",
+        ),
+        ({"dtype": "float32"}, {"slopes": 1e40 * SLOPES}, "infinity (as float32), first for example 0"),
+        ({}, {"slopes": np.nan * SLOPES}, "slopes holds NaN alone, so that all slopes are missing; leave it out"),
         ({}, {"slopes": SLOPES, "slope_weight": -1}, "slope_weight=-1"),
+        ({}, {"slopes": SLOPES, "slope_weight": [1, 1]}, "slope_weight has shape (2,), but must have (3,); give one"),
+        ({}, {"slopes": SLOPES, "slope_weight": [1, np.nan, 1]}, "slope_weight=nan must be a finite number"),
         ({}, {"slope_weight": 2.0}, "slope_weight=2.0 is for slopes=, and there are none; give them"),
         ({"dropout": 0.2}, {"slopes": SLOPES}, "slopes= do not go with dropout=[0.0, 0.2]"),
         ({"n_out": 4, "cost": "gaussian", "output_activation": None}, {"slopes": SLOPES}, "cost='gaussian' has 2"),

@@ -172,7 +172,15 @@ def slopes(case: Case) -> list[Any]:
     """Derivatives of the targets of a regression, one for each of the outputs."""
     good = np.ones((case.examples.n, case.net.sizes[-1], case.net.sizes[0]))
     has_none = case.net.task != "regression" or case.net.value.model.n_targets < case.net.sizes[-1]
-    return [*NOT_ARRAYS, good[:-1], good[..., None], good * np.nan, good + 1j, *([good] if has_none else [])]
+    return [
+        *NOT_ARRAYS,
+        good[:-1],
+        good[..., None],
+        good * np.nan,
+        good * np.inf,
+        good + 1j,
+        *([good] if has_none else []),
+    ]
 
 
 def metric_lists(case: Case) -> list[Any]:
@@ -316,7 +324,7 @@ OF_TRAIN = {
     "sample_weight": example_weights,
     "class_weight": class_weights,
     "slopes": slopes,
-    "slope_weight": [*NONNEGATIVE, 2.0],  # which needs slopes
+    "slope_weight": [*NONNEGATIVE, 2.0, [1.0] * 99],  # which needs slopes
     "callbacks": callback_lists,
     "metrics": metric_lists,
     "training_metrics": metric_lists,

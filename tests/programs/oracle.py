@@ -219,10 +219,10 @@ def gradient(layers, activations, cost, x, y, weight=None, masks=None, round=kee
     return [(multiply(d.T, a, round), multiply(ones, d, round)[0]) for d, a in zip(deltas, a_s)], costs
 
 
-def slope_gradient(layers, activations, x, slopes, weight=None, round=keep):
-    """The gradient of the mean of ½ Σ (∂a/∂x − slopes)², and the part of each example.
+def slope_gradient(layers, activations, x, slopes, slope_weight, weight=None, round=keep):
+    """The gradient of the mean of ½ Σ λ (∂a/∂x − slopes)², and the part of each example; slopes of NaN are left out.
 
-    With c = ∂a/∂x − slopes of an output, it is the change of the gradient of the output if x moves along c.
+    With c = λ (∂a/∂x − slopes) of an output, it is the change of the gradient of the output if x moves along c.
     """
     of_differences, factors = keep if round is keep else Rounding("float64", 0), {}
     for l, (name, z) in enumerate(zip(activations[:-1], feed_forward(layers, activations, x)[0]), 1):
@@ -237,14 +237,16 @@ def slope_gradient(layers, activations, x, slopes, weight=None, round=keep):
     grads, costs = [(0 * w, 0 * b) for w, b in layers], np.zeros(len(x))
     for k, row in enumerate(np.eye(slopes.shape[1])):
         unit = np.broadcast_to(row, (len(x), len(row)))
-        c = round(deltas_of(unit, x)[0][0] @ layers[0][0]) - slopes[:, k]
+        errors = round(deltas_of(unit, x)[0][0] @ layers[0][0]) - slopes[:, k]
+        errors[np.isnan(slopes[:, k])] = 0.0
+        c = slope_weight * errors
         step = 1e-3 / max(1.0, np.abs(c).max())  # of differences of fourth order
         for place, factor in ((-2, 1), (-1, -8), (1, 8), (2, -1)):
             deltas, a_s = deltas_of(unit * share[:, None], x + place * step * c)
             parts = [(of_differences(d.T @ a), of_differences(d.sum(axis=0))) for d, a in zip(deltas, a_s)]
             factor /= 12 * step
             grads = [(gw + factor * w, gb + factor * b) for (gw, gb), (w, b) in zip(grads, parts)]
-        costs += (c**2).sum(axis=1) / 2
+        costs += (c * errors).sum(axis=1) / 2
     return [(round(w), round(b)) for w, b in grads], costs
 
 
@@ -703,10 +705,10 @@ class Oracle:
         self.step += 1
         grads, costs = gradient(self.layers, self.activations, self.cost_name, x, y, weight, masks, self.round)
         if slopes is not None:
-            others, more = slope_gradient(self.layers, self.activations, x, self.round(slopes), weight, self.round)
-            costs = costs + slope_weight * more
-            pairs = zip(grads, others)
-            grads = [(gw + slope_weight * w, gb + slope_weight * b) for (gw, gb), (w, b) in pairs]
+            slopes, slope_weight = self.round(slopes), np.asarray(slope_weight)
+            others, more = slope_gradient(self.layers, self.activations, x, slopes, slope_weight, weight, self.round)
+            costs = costs + more
+            grads = [(gw + w, gb + b) for (gw, gb), (w, b) in zip(grads, others)]
         layers = update(self.optimizer, self.layers, grads, self.memory, lr, self.round)
         self.layers = [(self.round(w), self.round(b)) for w, b in layers]
         return costs

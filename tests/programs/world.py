@@ -650,7 +650,10 @@ def _draw_slopes(net: Any, examples: Examples, r: random.Random) -> dict[str, An
         return {}
     rng = np.random.default_rng(r.randrange(2**32))
     slopes = draw_numbers(rng, -2, 2, (examples.n, net.sizes[-1], net.sizes[0])) * (net.scale or 1.0)
-    return {"slopes": slopes, "slope_weight": r.choice([0.25, 1.0])}
+    if r.random() < 0.4:
+        slopes[rng.uniform(size=slopes.shape) < 0.3] = np.nan  # but the first, as not all may be missing
+        slopes[0, 0, 0] = 1.0
+    return {"slopes": slopes, "slope_weight": r.choice([0.25, 1.0, [0.5 * (k % 3) for k in range(net.sizes[0])]])}
 
 
 def _draw_validation(net: Any, examples: Examples, r: random.Random) -> dict[str, Any]:

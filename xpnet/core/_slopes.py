@@ -1,6 +1,6 @@
 """Slopes: known derivatives of the targets with respect to the inputs, which the outputs are to have as well.
 
-With J the derivatives of the targets of an example, its cost is C_x + ½ λ Σ (∂a/∂x − J)², summed over outputs and
+With J the derivatives of the targets of an example, its cost is C_x + ½ Σ λ (∂a/∂x − J)², summed over outputs and
 inputs (W. M. Czarnecki et al., "Sobolev Training for Neural Networks", NIPS 2017). Its gradient needs derivatives of
 derivatives. Hold c = λ (∂a/∂x − J) of an output fixed: Σ c ∂a/∂x is then the change of a if x moves along c, so its
 gradient is the change of the gradient of a. That is one `jvp` of backpropagation for each output, however many inputs
@@ -33,16 +33,17 @@ def slope_errors(
     zs: Sequence[Array],
     activations: Sequence[Array],
     slopes: Array,
+    weights: Array,
     xp: Namespace,
-) -> Iterator[tuple[Array, Array]]:
+) -> Iterator[tuple[Array, Array, Array]]:
     """Compute ∂a/∂x − J of one output after the other.
 
     Parameters
     ----------
     layers, sigmas, zs, activations
         As in `backprop.pullback`.
-    slopes
-        J, shape (..., m, n_out, n_in).
+    slopes, weights
+        J, and the weight of each of its numbers, shape (..., m, n_out, n_in).
     xp
         Namespace of the arrays.
 
@@ -50,11 +51,12 @@ def slope_errors(
     ------
     unit
         1 in the column of the output and 0 elsewhere, shape (..., m, n_out).
-    error
-        ∂a/∂x − J of this output, shape (..., m, n_in).
+    error, weight
+        ∂a/∂x − J of this output, and the weights, shape (..., m, n_in).
     """
     for k, unit in enumerate(unit_vectors(activations[-1], xp)):
-        yield unit, pullback(layers, sigmas, zs, activations, unit, xp) - slopes[..., k, :]
+        error = pullback(layers, sigmas, zs, activations, unit, xp) - slopes[..., k, :]
+        yield unit, error, weights[..., k, :]
 
 
 def slope_cost(
@@ -65,9 +67,10 @@ def slope_cost(
     minibatch: Minibatch,
     xp: Namespace,
 ) -> Array:
-    """Compute ½ λ Σ (∂a/∂x − J)² of each example, shape (..., m); the parameters are those of `add_slopes`."""
-    errors = slope_errors(layers, sigmas, zs, activations, minibatch.slopes, xp)  # type: ignore[arg-type]
-    return sum(0.5 * xp.vecdot(minibatch.slope_weight * error, error) for _, error in errors)  # type: ignore
+    """Compute ½ Σ λ (∂a/∂x − J)² of each example, shape (..., m); the parameters are those of `add_slopes`."""
+    slopes, weights = minibatch.slopes, minibatch.slope_weights
+    errors = slope_errors(layers, sigmas, zs, activations, slopes, weights, xp)  # type: ignore[arg-type]
+    return sum(0.5 * xp.vecdot(weight * error, error) for _, error, weight in errors)  # type: ignore
 
 
 def add_slopes(
@@ -80,7 +83,7 @@ def add_slopes(
     minibatch: Minibatch,
     xp: Namespace,
 ) -> tuple[Layers, Array]:
-    """Add ½ λ Σ (∂a/∂x − J)² to the cost of each example, and the gradient of its mean to that of the mean cost.
+    """Add ½ Σ λ (∂a/∂x − J)² to the cost of each example, and the gradient of its mean to that of the mean cost.
 
     Parameters
     ----------
@@ -98,8 +101,9 @@ def add_slopes(
     def gradient(layers: Layers, x: Array, g: Array, weight: Array, total: Array, xp: Namespace) -> Layers:
         return backward(layers, sigmas, output, *forward(layers, sigmas, x, xp), g, xp, weight, total)
 
-    for unit, error in slope_errors(layers, sigmas, zs, activations, minibatch.slopes, xp):  # type: ignore[arg-type]
-        along = minibatch.slope_weight * error
+    slopes, weights = minibatch.slopes, minibatch.slope_weights
+    for unit, error, slope_weight in slope_errors(layers, sigmas, zs, activations, slopes, weights, xp):  # type: ignore
+        along = slope_weight * error
         cost = cost + 0.5 * xp.vecdot(along, error)
         change = jvp(gradient, (layers, x, unit, weight, total), (None, along, None, None, None), xp)[1]
         grads = combine_arrays(add, grads, change)

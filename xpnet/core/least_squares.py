@@ -110,8 +110,8 @@ def normal_equations(
     xp
         Namespace of the arrays.
     slopes, slope_share
-        The derivatives that the outputs are to have, (..., m, n_out, n_in), and the weight of each example in
-        ½ Σ slope_share (∂a/∂x − slopes)², which is then a part of the cost, (..., m, 1).
+        The derivatives that the outputs are to have, and the weight of each in ½ Σ slope_share (∂a/∂x − slopes)²,
+        which is then a part of the cost, (..., m, n_out, n_in).
     cost
         The cost of an example in place of ½ Σ (a − y)², if it is another. Each square is then moved and weighted so
         that it has the gradient of this cost, and the curvature that `gradient_and_curvature` finds.
@@ -133,7 +133,7 @@ def normal_equations(
             for k, unit in units
         )
         if slopes is not None and slope_share is not None:
-            slope_root = xp.sqrt(slope_share[..., block, :])
+            slope_root = xp.sqrt(slope_share[..., block, :, :])
             parts = chain(parts, slope_rows(layers, sigmas, zs, activations, slopes[..., block, :, :], slope_root, xp))
         for part, r in parts:
             products = xp.matmul(part.mT, part), xp.matmul(part.mT, r)
@@ -178,10 +178,11 @@ def slope_rows(
         return parameter_jacobian(layers, sigmas, *forward(layers, sigmas, x, xp), g, xp)
 
     x = activations[0]
-    for unit, error in slope_errors(layers, sigmas, zs, activations, slopes, xp):
+    for unit, error, roots in slope_errors(layers, sigmas, zs, activations, slopes, root, xp):
+        residuals = roots * error
         for j, direction in enumerate(unit_vectors(x, xp)):
-            part = jvp(rows, (layers, x, root * unit), (None, direction, None), xp)[1]
-            yield part, root * error[..., j : j + 1]
+            part = jvp(rows, (layers, x, roots[..., j : j + 1] * unit), (None, direction, None), xp)[1]
+            yield part, residuals[..., j : j + 1]
 
 
 class Damping(NamedTuple):

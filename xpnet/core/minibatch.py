@@ -36,7 +36,7 @@ class Minibatch(NamedTuple):
     total: Array | None = None  # (), of a part of a minibatch: the sum of the weights of all parts
     rows: Array | None = None  # (..., m) int32, of a part of a minibatch: where its rows are in the minibatch
     slopes: Array | None = None  # (..., m, n_targets, n_in), derivatives of the targets with respect to the inputs
-    slope_weight: Array | None = None  # (), λ of their part of the cost
+    slope_weights: Array | None = None  # the same shape, λ of each of them in the cost; 0 for one that is missing
 
 
 class Examples(NamedTuple):
@@ -45,7 +45,7 @@ class Examples(NamedTuple):
     x: Array  # (n, n_in), of the network's dtype, or uint8 if the encoding has a scale
     y: Array  # targets (n, n_targets), or classes (n,) int32
     weight: Any = None  # (n,) on the host; on the device in blocks to evaluate
-    slopes: Array | None = None  # (n, n_targets, n_in)
+    slopes: Array | None = None  # (n, n_targets, n_in), with NaN for those that are missing
 
 
 class Encoding(NamedTuple):
@@ -54,7 +54,7 @@ class Encoding(NamedTuple):
     classes: Array  # (n_targets,) int32: 0, 1, 2, ...
     scale: Array | None = None  # (), multiplies the inputs
     scaling: Scaling | None = None  # of minibatches; arrays (networks, 1, n) if each has its own
-    slope_weight: Array | None = None  # (), λ of the slopes, if the examples have any
+    slope_weight: Array | None = None  # () or (n_in,), λ of the slopes, if the examples have any
 
 
 class Batch(NamedTuple):
@@ -78,8 +78,9 @@ def make_minibatch(rows: Examples, encoding: Encoding, batch: Batch, xp: Namespa
     if rows.slopes is None:
         return minibatch
     slopes = rows.slopes if encoding.scaling is None else encoding.scaling.slopes(rows.slopes)
-    slope_weight = encoding.slope_weight * xp.ones_like(batch.lr)  # one for each step of a stack
-    return minibatch._replace(slopes=slopes, slope_weight=slope_weight)
+    is_known = slopes == slopes  # not NaN
+    slopes, weights = (xp.where(is_known, part, xp.zeros_like(slopes)) for part in (slopes, encoding.slope_weight))
+    return minibatch._replace(slopes=slopes, slope_weights=weights)
 
 
 def decode(x: Array, y: Array, encoding: Encoding, xp: Namespace) -> tuple[Array, Array]:

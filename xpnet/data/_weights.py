@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from xpnet._checks import choices, in_range
-from xpnet.backends import Backend
+from xpnet.backends import Backend, to_host
 from xpnet.core.arrays import Array
 from xpnet.core.model import Model
 from xpnet.data.conversion import as_real_array
@@ -92,14 +92,27 @@ def is_balanced(class_weight: Any) -> bool:
 # Slopes
 
 
-def parse_slope_weight(slopes: Any, slope_weight: Any) -> float:
-    """Check the weight of slopes; 1, the default, goes with none too."""
-    weight = in_range("slope_weight", slope_weight, 0, math.inf, "1 counts slopes as much as values")
-    if slopes is None and weight != 1:
+def parse_slope_weight(slopes: Any, slope_weight: Any, n_in: int) -> float | list[float]:
+    """Check the weight of slopes, a number or one for each input; 1, the default, goes with none too.
+
+    Examples
+    --------
+    >>> parse_slope_weight([[2.0, 3.0]], np.array([1, 0]), 2)
+    [1.0, 0.0]
+    """
+    is_one = not isinstance(slope_weight, list | tuple) and getattr(slope_weight, "shape", ()) == ()
+    numbers = np.array([slope_weight], object) if is_one else to_host(as_real_array(slope_weight, "slope_weight"))
+    if not is_one and numbers.shape != (n_in,):
+        raise ArgumentError(
+            f"slope_weight has shape {numbers.shape}, but must have ({n_in},); give one number, or one for each input"
+        )
+    remedy = "1 counts slopes as much as values"
+    weights = [in_range("slope_weight", number, 0, math.inf, remedy) for number in numbers.tolist()]
+    if slopes is None and weights != [1.0]:
         raise ArgumentError(
             f"slope_weight={slope_weight!r} is for slopes=, and there are none; give them, or leave it out"
         )
-    return weight
+    return weights[0] if is_one else weights
 
 
 def check_takes_slopes(model: Model) -> None:
@@ -121,7 +134,10 @@ def check_takes_slopes(model: Model) -> None:
 
 
 def parse_slopes(slopes: Any, n: int, reader: Reader) -> Array:
-    """Check slopes of n examples, and move them to the device, (n, n_targets, n_in). Synchronizes."""
+    """Check slopes of n examples, NaN for those that are missing; move them to the device, (n, n_targets, n_in).
+
+    Synchronizes.
+    """
     model, place = reader.model, reader.place
     check_takes_slopes(model)
     shape = n, model.n_targets, model.n_in
@@ -133,11 +149,15 @@ def parse_slopes(slopes: Any, n: int, reader: Reader) -> Array:
             "derivative of each target with respect to each input"
         )
     with reader.scope():
-        slopes = reader.backend.xp.reshape(reader.backend.asarray(slopes, reader.dtype, "slopes"), shape)
-        if (position := place.find_not_finite(slopes)) is not None:
+        xp = reader.backend.xp
+        slopes = xp.reshape(reader.backend.asarray(slopes, reader.dtype, "slopes"), shape)
+        is_known = slopes == slopes  # not NaN
+        if (position := place.find_not_finite(xp.where(is_known, slopes, xp.zeros_like(slopes)))) is not None:
             row, (target, number) = position[0], divmod(position[1], model.n_in)
             raise ArgumentError(
-                f"slopes holds NaN or infinity (as {reader.dtype}), first for example {row}, target {target}, input "
-                f"{number}, counted from 0; remove or replace such examples"
+                f"slopes holds infinity (as {reader.dtype}), first for example {row}, target {target}, input {number}, "
+                "counted from 0; give NaN where a slope is missing"
             )
+        if not xp.any(is_known):
+            raise ArgumentError("slopes holds NaN alone, so that all slopes are missing; leave it out")
         return place.arrange(slopes if reader.scale is None else slopes / reader.scale)  # by what the layers see

@@ -197,7 +197,7 @@ def open_data(
     ArgumentError
         If data, weights or slopes do not fit the networks, or one another.
     """
-    slope_weight, cache = parse_slope_weight(slopes, slope_weight), yes_or_no("cache", cache)
+    slope_weight, cache = parse_slope_weight(slopes, slope_weight, reader.model.n_in), yes_or_no("cache", cache)
     steps = None if steps is None else count("steps", steps, 1)
     reader = reader.unscaled()
     options: dict[str, Any] = {"epochs": epochs, "progress": progress}
@@ -237,13 +237,11 @@ def _weigh_classes(reader: Reader, class_weight: Any) -> Reader:
     return reader._replace(class_weight=weights.astype(reader.dtype))
 
 
-def _add_slopes(source: Stored, slopes: Any, slope_weight: float) -> Stored:
+def _add_slopes(source: Stored, slopes: Any, slope_weight: float | list[float]) -> Stored:
     """Give the examples of a source, not scaled yet, slopes, and their weight in the cost. Synchronizes."""
     reader = source.reader
     examples = source.examples._replace(slopes=parse_slopes(slopes, len(source), reader))
-    with reader.scope():
-        weight = reader.backend.asarray(np.asarray(slope_weight, reader.dtype))
-    return replace(source, examples=examples, reader=reader._replace(slope_weight=weight))
+    return replace(source, examples=examples, reader=reader._replace(slope_weight=slope_weight))
 
 
 def _weigh_only(source: Stored, rows: np.ndarray, weight: np.ndarray | None) -> Stored:
@@ -295,7 +293,7 @@ def describe_for_each(data: Sequence[Data]) -> list[dict[str, Any]]:
         descriptions.append(
             {
                 "steps": part.arguments.get("steps"),
-                "slope_weight": None if reader.slope_weight is None else float(reader.slope_weight),
+                "slope_weight": reader.slope_weight,
                 "class_weight": classes,
                 "sample_weight": None if weight is None else {"digest": digest_arrays([weight])},
                 **{f"{name}_data": fingerprint(getattr(part, name)) for name in PARTS},

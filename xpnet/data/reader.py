@@ -52,7 +52,7 @@ class Reader(NamedTuple):
     keeps_digits
         Whether there will be a scaling later: until then, numbers that the dtype would round keep their own dtype.
     slope_weight
-        The weight of slopes in the cost, (), if the examples have any.
+        The weight of slopes in the cost, a number or one for each input, if the examples have any.
     """
 
     model: Model
@@ -62,7 +62,7 @@ class Reader(NamedTuple):
     class_weight: np.ndarray | None = None
     warns: bool = True
     keeps_digits: bool = False
-    slope_weight: Array | None = None
+    slope_weight: float | list[float] | None = None
 
     @property
     def backend(self) -> Backend:
@@ -91,7 +91,9 @@ class Reader(NamedTuple):
     def encoding(self) -> Encoding:
         """Make the arrays that turn stored examples into inputs and targets."""
         classes = self.backend.asarray(np.arange(self.model.n_targets, dtype=np.int32))
-        return Encoding(classes, self.scale, slope_weight=self.slope_weight)
+        weight = self.slope_weight
+        weight = None if weight is None else self.backend.asarray(np.asarray(weight, self.dtype))
+        return Encoding(classes, self.scale, slope_weight=weight)
 
     def learn_names(self, x: Any, name: str) -> Reader:
         """Return a reader with the column names of training inputs; refuse names that differ from known ones."""

@@ -293,7 +293,8 @@ class Resident(Stored):
                 else:
                     block = self.examples if len(parts) == 1 else select(self.examples, part)
                 if (scaling := self.remaining) is not None:
-                    block = block._replace(x=scaling.inputs(block.x), y=scaling.targets(block.y))
+                    slopes = None if block.slopes is None else scaling.slopes(block.slopes)
+                    block = block._replace(x=scaling.inputs(block.x), y=scaling.targets(block.y), slopes=slopes)
             yield self.reader.move_weight(block)
 
     def copied(self) -> "Resident":

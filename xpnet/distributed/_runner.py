@@ -135,7 +135,7 @@ def make_parts(copies: bool, rows: Examples, encoding: Encoding, batch: Batch, x
         Namespace of the arrays.
     """
     whole = make_minibatch(rows, encoding, batch, xp)
-    of_rows = {name: getattr(whole, name) for name in ("x", "y", "weight", "rows", "slopes")}
+    of_rows = {name: getattr(whole, name) for name in ("x", "y", "weight", "rows", "slopes", "slope_weights")}
     steps = (slice(None),) * (batch.index.ndim - 2)  # the axis of a stack of them
 
     def cut(i: int) -> Minibatch:

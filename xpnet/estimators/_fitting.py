@@ -66,7 +66,7 @@ class FitData:
     weight: np.ndarray | None  # the same, times the weights of the classes
     validation: "FitData | None" = None
     slopes: Any = None  # an array of any library, whose shape is not checked yet
-    slope_weight: float = 1.0
+    slope_weight: float | list[float] = 1.0
     opened: Data | None = None  # where the networks compute
 
     def open(self, network: Network) -> Data:
@@ -141,9 +141,9 @@ class FitMixin(Parameters, BaseEstimator):
         sample_weight_val : array of shape (n_val,), optional
             Their weights.
         slopes : array of shape (n_samples, n_features) or (n_samples, n_outputs, n_features), optional
-            Known derivatives of the targets of a regression with respect to the inputs.
-        slope_weight
-            The weight λ of their part of the loss of an example, ½ λ Σ (∂a/∂x − slopes)².
+            Known derivatives of the targets of a regression with respect to the inputs; NaN where one is missing.
+        slope_weight : float or array of shape (n_features,)
+            The weight λ of their part of the loss of an example, ½ Σ λ (∂a/∂x − slopes)².
         checkpoint, every, resume
             A file for the whole fit, when to write it, and whether to resume the fit in it, as in
             `xpnet.Network.train`: bit for bit. `random_state` must be a whole number.
@@ -269,7 +269,7 @@ def check_data(
             raise ArgumentError(f"{error} (these are X_val, y_val and sample_weight_val)") from error
         data.validation = replace(data, x=X, targets=problem.encode(y), sample_weight=weight, weight=weight)
     data.slopes = None if slopes is None else as_real_array(slopes, "slopes")
-    data.slope_weight = parse_slope_weight(slopes, slope_weight)
+    data.slope_weight = parse_slope_weight(slopes, slope_weight, X.shape[1])
     return data
 
 

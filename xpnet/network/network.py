@@ -442,7 +442,7 @@ class Network:
         sample_weight: Any = None,
         class_weight: Any = None,
         slopes: Any = None,
-        slope_weight: float = 1.0,
+        slope_weight: Any = 1.0,
         callbacks: Sequence[Callback] = (),
         metrics: Sequence[Any] = (),
         training_metrics: Sequence[Any] = (),
@@ -482,8 +482,8 @@ class Network:
             Weights of examples, (n,), and of classes, {class: number} or "balanced". See :doc:`/use/classification`.
         slopes, slope_weight
             Known derivatives of the targets with respect to the inputs, (n, n_targets, n_in), or (n, n_in) for one
-            target; and λ, by which the cost of an example has ½ λ Σ (∂a/∂x − slopes)² added. See
-            :doc:`/use/derivatives`.
+            target, with NaN where one is missing; and λ, a number or one for each input, by which the cost of an
+            example has ½ Σ λ (∂a/∂x − slopes)² added. See :doc:`/use/derivatives`.
         callbacks
             Objects that observe and control training, such as `EarlyStopping`. See :doc:`/use/validate`.
         metrics, training_metrics

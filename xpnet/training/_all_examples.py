@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 
 from xpnet._checks import warn
-from xpnet.backends import on_host_only, require_bytes
+from xpnet.backends import on_host_only, require_bytes, to_host
 from xpnet.backends.base import Backend
 from xpnet.core.arrays import leaves, rows_per_block
 from xpnet.core.model import Model, count_parameters
@@ -98,10 +98,13 @@ def explain_noise(job: Job) -> str:
     if validates or explain is None:
         return ""
     model = source.reader.model
-    numbers = model.n_targets * (1 + model.n_in if slopes else 1)  # of an example
     rows = source.number(np.arange(len(source)))
     # Only those with a weight are fitted, and each once, however often it was drawn
-    n_targets = numbers * len(np.unique(rows if source.weight is None else rows[source.weight > 0]))
+    rows = np.unique(rows if source.weight is None else rows[source.weight > 0])
+    n_targets = len(rows) * model.n_targets
+    if slopes:
+        is_known = ~np.isnan(to_host(source.examples.slopes)[rows])
+        n_targets += np.count_nonzero(is_known * np.asarray(source.reader.slope_weight))
     return explain(model, n_targets, job.plan.alpha / len(source), slopes=slopes)
 
 

@@ -128,7 +128,7 @@ class Course:
             "history": training.history,
             "scaling": reader.scaling,
             "feature_names": reader.feature_names,
-            "objective": Objective() if reader.slope_weight is None else Objective(float(reader.slope_weight)),
+            "objective": Objective() if reader.slope_weight is None else Objective(reader.slope_weight),
             **FITTED_TO_WEIGHTS,
             "novelty": None,
         }

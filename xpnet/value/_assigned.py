@@ -211,9 +211,11 @@ def _check_order(name: str, array: np.ndarray, least: float = -np.inf) -> None:
         raise ArgumentError(f"{name} must be numbers of at least {least:g} in increasing order")
 
 
-def _check_objective(objective: Objective, _: Model) -> None:
+def _check_objective(objective: Objective, model: Model) -> None:
     weight, pairs = objective
-    require(type(weight) in (int, float) and 0 <= weight < np.inf, "slope_weight", weight, "a number of at least 0")
+    weights = weight if isinstance(weight, list) and len(weight) == model.n_in else [weight]
+    fits = all(type(number) in (int, float) and 0 <= number < np.inf for number in weights)
+    require(fits, "slope_weight", weight, "a number of at least 0, or one for each input")
     for name, pair in check_dict("coefficients", {} if pairs is None else pairs).items():
         numbers = [*cast("tuple[Any, ...]", pair)] if isinstance(pair, tuple) else []
         fits = [*map(type, numbers)] == [float, float] and bool(np.isfinite(numbers).all())

@@ -36,13 +36,13 @@ class Objective(NamedTuple):
     Parameters
     ----------
     slope_weight
-        The weight of the slopes of targets; 0 without them.
+        The weight of the slopes of targets, a number or one for each input; 0 without them.
     coefficients
         The first and the present values of the coefficients of the equations that `solve` fitted them to, by their
         names; None if there are no equations.
     """
 
-    slope_weight: float = 0.0
+    slope_weight: float | list[float] = 0.0
     coefficients: Mapping[str, tuple[float, float]] | None = None
 
 

@@ -188,7 +188,7 @@ def take_damped_step(
     without the penalty by precisions, which changes from step to step.
     """
     ((damping, weight_decay), memory), layers = state.optimizer, state.layers
-    x, y, slopes, slope_weight = minibatch.x, minibatch.y, minibatch.slopes, minibatch.slope_weight
+    x, y, slopes, slope_weights = minibatch.x, minibatch.y, minibatch.slopes, minibatch.slope_weights
     weights = xp.ones_like(y[..., 0]) if minibatch.weight is None else minibatch.weight
     share = weights / xp.sum(weights, axis=-1, keepdims=True)
     output_here, shape = output.with_inputs(x), memory.mu.shape
@@ -204,7 +204,7 @@ def take_damped_step(
 
     other_cost = None if output.cost.name in SQUARED else output.cost
     factor = 1.0 if other_cost else SQUARED[output.cost.name](y.shape[-1])
-    slope_share = None if slope_weight is None else slope_weight * share[..., None]
+    slope_share = None if slope_weights is None else slope_weights * share[..., None, None]
     matrix, gradient = normal_equations(layers, sigmas, x, y, factor * share, xp, slopes, slope_share, other_cost)
     costs = compute_costs(layers)
     cost = average(costs)
