@@ -36,9 +36,9 @@ def trained(epochs, laplace=False, sizes=(3, 6, 1), seed=0, **options):
 
 
 def linear(epochs=60, n_targets=1, **options):
-    """A linear network and its data, for which all formulas are exact."""
+    """A linear network and its data, for which all formulas are exact; the noise falls from target to target."""
     x = RNG.standard_normal((30, 3))
-    y = x @ [[1.0], [0.3], [0.02]] + 0.5 + 0.2 * RNG.standard_normal((30, n_targets))
+    y = x @ [[1.0], [0.3], [0.02]] + 0.5 + 0.2 ** np.arange(1, 1 + n_targets) * RNG.standard_normal((30, n_targets))
     net = make((3, n_targets), **options)
     net.train((x, y), epochs, **TRAIN)
     return net, x, y
@@ -46,11 +46,11 @@ def linear(epochs=60, n_targets=1, **options):
 
 def log_evidence(logs, x, y):
     """The log density of the targets, if weights and noise are drawn: normal, with known covariance."""
-    *alphas, beta = np.exp(logs)
-    inputs = np.hstack([x, np.ones((len(x), 1))])
-    covariance = np.eye(len(x)) / beta + (inputs / alphas) @ inputs.T
-    _, log_determinant = np.linalg.slogdet(covariance)
-    return -0.5 * (y.shape[1] * log_determinant + float(np.vdot(y, np.linalg.solve(covariance, y))))
+    inputs, total = np.hstack([x, np.ones((len(x), 1))]), 0.0
+    for target, log_noise in zip(y.T, logs[4:]):
+        covariance = np.eye(len(x)) / np.exp(log_noise) + (inputs / np.exp(logs[:4])) @ inputs.T
+        total -= 0.5 * (np.linalg.slogdet(covariance)[1] + target @ np.linalg.solve(covariance, target))
+    return total
 
 
 @pytest.mark.parametrize("n_targets", [1, 3])
@@ -58,7 +58,7 @@ def test_the_precisions_have_the_greatest_evidence(n_targets):
     """No change of one of them makes the data of a linear network more probable."""
     net, x, y = linear(epochs=200, n_targets=n_targets)
     memory = net.state.optimizer.memory
-    logs = np.log([*memory.weights[0][0][0], memory.weights[0][1][0, 0], memory.noise])
+    logs = np.log([*memory.weights[0][0][0], memory.weights[0][1][0, 0], *memory.noise[0]])
     steps = 1e-4 * np.eye(len(logs))
     slopes = [(log_evidence(logs + h, x, y) - log_evidence(logs - h, x, y)) / 2e-4 for h in steps]
     np.testing.assert_allclose(slopes, 0.0, atol=1e-4)
@@ -148,19 +148,24 @@ def test_members_train_as_they_would_alone_and_files_hold_precisions(tmp_path):
 # Error bars
 
 
-@pytest.mark.parametrize("standardize", [False, True])
-def test_the_error_bars_of_a_linear_network_are_those_of_bayesian_regression(standardize):
-    net, x, y = linear(epochs=200, standardize=standardize)
+@pytest.mark.parametrize(("standardize", "n_targets"), [(False, 1), (True, 1), (True, 2)])
+def test_the_error_bars_of_a_linear_network_are_those_of_bayesian_regression(standardize, n_targets):
+    """For each target by itself, as they share no weights."""
+    net, x, y = linear(epochs=200, n_targets=n_targets, standardize=standardize)
     net.fit_laplace((x, y))
     memory, new = net.state.optimizer.memory, RNG.standard_normal((5, 3)) * 3
     scaled = (x - net.scaling.x_mean) / net.scaling.x_std if standardize else x
     new_scaled = (new - net.scaling.x_mean) / net.scaling.x_std if standardize else new
     inputs, points = (np.hstack([rows, np.ones((len(rows), 1))]) for rows in (scaled, new_scaled))
-    alphas = np.array([*memory.weights[0][0][0], memory.weights[0][1][0, 0]])
-    covariance = np.linalg.inv(memory.noise * inputs.T @ inputs + np.diag(alphas))
-    variance = 1 / memory.noise + np.sum(points @ covariance * points, axis=1)
-    std = np.sqrt(variance) * (net.scaling.y_std[0, 0] if standardize else 1.0)
-    np.testing.assert_allclose(net.predict_std(new), std, rtol=1e-4)
+    alphas, stds = (
+        np.array([*memory.weights[0][0][0], memory.weights[0][1][0, 0]]),
+        np.reshape(net.predict_std(new), (5, -1)),
+    )
+    for target, noise in enumerate(memory.noise[0]):
+        covariance = np.linalg.inv(noise * inputs.T @ inputs + np.diag(alphas))
+        variance = 1 / noise + np.sum(points @ covariance * points, axis=1)
+        std = np.sqrt(variance) * (net.scaling.y_std[0, target] if standardize else 1.0)
+        np.testing.assert_allclose(stds[:, target], std, rtol=1e-4)
     np.testing.assert_allclose(net.predict_std(new[0]), net.predict_std(new)[0], rtol=1e-12)
     low, high = net.interval(new, 0.9)
     np.testing.assert_allclose(high - low, 2 * 1.6448536 * net.predict_std(new), rtol=1e-6)

@@ -840,22 +840,27 @@ class Oracle:
         share, n, k = weight / weight.sum(), np.count_nonzero(weight), y.shape[1]
         factor = 2 / k if self.cost_name == "mse" else 1.0
         residuals, jacobian, _ = self.linearize(x, y, share, 0.0)
-        hessian, cost, theta = n * jacobian.T @ jacobian, residuals @ residuals / 2, self.join()
-        variance = (share @ (y - share @ y) ** 2).mean()
-        groups, units = self.group_parameters(share @ x**2, variance)
+        hessians = np.array([n * part.T @ part for part in (jacobian[target::k] for target in range(k))])
+        squares, theta = (
+            n * np.array([part @ part for part in (residuals[target::k] for target in range(k))]),
+            self.join(),
+        )
+        variance = share @ (y - share @ y) ** 2
+        groups, units = self.group_parameters(share @ x**2, variance.mean())
         alpha, beta = (0.01 * units, 1 / (factor * variance)) if precisions is None else precisions
         for _ in range(100):
-            inverse = np.linalg.inv(beta * hessian + np.diag(alpha[groups]))
+            inverse = np.linalg.inv(np.tensordot(beta, hessians, 1) + np.diag(alpha[groups]))
             determined = np.clip(1 - alpha[groups] * inverse.diagonal(), 0, 1)
             most, gamma = 1e4 * units, np.bincount(groups, determined)
             new = gamma / np.maximum(np.bincount(groups, theta**2), 1e-3 / most)
             new = np.clip(np.minimum(np.where(gamma < 1e-3, most, new), most), alpha / 10, 10 * alpha)
-            free = max(n * k - gamma.sum(), 1e-3 * n * k)
-            noise = np.clip(free / max(2 * n * cost, 1e-14 * free), beta / 10, 10 * beta)
+            shares = np.maximum(beta * np.einsum("ij,kji->k", inverse, hessians), 0)
+            free = np.maximum(n - gamma.sum() * shares / max(shares.sum(), TINY), 1e-3 * n)
+            noise = np.clip(free / np.maximum(squares, 1e-14 * free), beta / 10, 10 * beta)
             old, alpha, beta = np.append(alpha, beta), new, noise
             if (np.abs(np.append(alpha, beta) - old) <= 1e-3 * old).all():
                 break
-        return np.linalg.inv(beta * hessian + np.diag(alpha[groups])), 1 / (beta * factor)
+        return np.linalg.inv(np.tensordot(beta, hessians, 1) + np.diag(alpha[groups])), 1 / (beta * factor)
 
     def group_parameters(self, input_squares, variance):
         """The group of each parameter, in the order of `join`, and the precision that is usual in each."""

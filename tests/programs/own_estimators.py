@@ -183,7 +183,7 @@ def weighted_evidence(world: World, r: random.Random) -> None:
     net, memory = estimator.network_, estimator.network_.value.state.optimizer.memory
     alpha = np.concatenate([to_host(part).ravel() for pair in memory.weights for part in pair])
     oracle = make_oracle(net)
-    laplace = oracle.fit_laplace(X, y, weights, (alpha, float(to_host(memory.noise))))
+    laplace = oracle.fit_laplace(X, y, weights, (alpha, to_host(memory.noise)[0]))
     expected = oracle.std_of_weights(X, *laplace)[:, 0]
     assert_close(estimator.predict(X, return_std=True)[1], expected, 1e-5, "error bars by weighted evidence")
 

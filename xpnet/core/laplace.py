@@ -4,7 +4,8 @@ With normal errors of precision β (one over their variance), and a normal prior
 probable weights minimize ½ β Σ r² + ½ Σ α θ². Both precisions are those under which the data are most probable: each is
 estimated anew after a step, with the weights held. M = β JᵀJ + α is the inverse of the weights' covariance, and
 1 − α (M⁻¹)ᵢᵢ says how well the data determine weight i, from 0 to 1. The sum of these is γ, the number of weights that
-the data determine.
+the data determine, and β = (n − γ) / Σ r² for n residuals. Residuals with unlike noise, such as those of each target,
+are groups with a β each, by their own n and Σ r², and their share of γ, which is β tr(M⁻¹ JᵀJ).
 
 Weights that share an α are those of one input, those of each later layer, and the biases of each layer. An input that
 does not matter gets the largest one, and its weights nearly vanish (automatic relevance determination).
@@ -24,6 +25,8 @@ NeurIPS 2021.
 
 import math
 from collections.abc import Sequence
+from functools import reduce
+from operator import add
 from typing import NamedTuple
 
 import numpy as np
@@ -41,19 +44,23 @@ from xpnet.core.arrays import (
 )
 from xpnet.core.backprop import forward
 from xpnet.core.dual import unit_vectors
-from xpnet.core.least_squares import make_identity, parameter_jacobian
+from xpnet.core.least_squares import LEAST, make_identity, parameter_jacobian
 
 __all__ = [
     "NOISE_CHANGE",
     "Evidence",
     "Laplace",
+    "Residuals",
     "approximate",
     "begin_evidence",
+    "estimate_noise",
     "estimate_precisions",
     "find_decays",
     "init_evidence",
     "make_laplace",
     "outputs_with_variances",
+    "sum_groups",
+    "weigh_groups",
 ]
 
 # α before the first estimate and at most, for inputs with mean square 1 and targets with variance 1. Weights of larger
@@ -78,7 +85,7 @@ class Evidence(NamedTuple):
 
     mu: Array  # the damping, as in `least_squares.Damping`
     growth: Array
-    noise: Array  # β, in units of the cost
+    noise: Array  # β of each target, in units of the cost, (..., 1, n_targets)
     weights: Layers  # α: (1, n_in) and (1, 1) for weights and biases of the first layer, (1, 1) and (1, 1) for others
     steps: Array  # that have lowered the cost
 
@@ -92,7 +99,7 @@ def init_evidence(layers: Layers, zero: Array) -> Evidence:
     """Make the state before the first step."""
     ends = None, *[1] * (len(layers) - 1)  # each input of the first layer has a group of its own
     groups = tuple((0.0 * w[..., :1, :end], 0.0 * b[..., :1, :1]) for (w, b), end in zip(layers, ends))
-    return Evidence(zero, 0.0 * zero, 0.0 * zero, groups, 0.0 * zero)
+    return Evidence(zero, 0.0 * zero, 0.0 * layers[-1][1], groups, 0.0 * zero)
 
 
 def begin_evidence(
@@ -107,7 +114,7 @@ def begin_evidence(
     squares
         The mean squares of the inputs, (..., 1, n_in).
     variance
-        The variance of the targets, in the shape of μ.
+        The variance of each target, (..., 1, n_targets).
     factor
         The cost of an example, as a multiple of ½ Σ (a − y)².
     xp
@@ -121,7 +128,7 @@ def begin_evidence(
     """
     groups = [[xp.ones_like(alpha) for alpha in pair] for pair in evidence.weights]
     groups[0][0] = xp.where(squares > 0.0, squares, xp.ones_like(squares))
-    groups[-1] = [unit / variance for unit in groups[-1]]
+    groups[-1] = [unit / xp.mean(variance, axis=-1, keepdims=True) for unit in groups[-1]]
     units = tuple((w, b) for w, b in groups)
 
     def begin(alpha: Array, unit: Array) -> Array:
@@ -132,22 +139,67 @@ def begin_evidence(
     return evidence._replace(noise=noise, weights=weights), units
 
 
-def find_decays(evidence: Evidence, layers: Layers, n: Array) -> Layers:
+class Residuals(NamedTuple):
+    """What is known of the residuals at some weights, in groups that have a precision each."""
+
+    matrices: Sequence[Array]  # JᵀJ of each group, (..., P, P), as part of the mean cost of n examples
+    squares: Array  # Σ r² of each group, (..., 1, n_groups), as part of this mean
+    counts: Array  # the number of residuals in each group, (..., 1, n_groups)
+    n: Array  # in the shape of μ
+
+
+def weigh_groups(noise: Array, xp: Namespace) -> Array:
+    """Find the weights of groups of residuals in the cost, whose mean is 1, from their precisions."""
+    return noise / xp.mean(noise, axis=-1, keepdims=True)
+
+
+def sum_groups(weights: Array, parts: Sequence[Array]) -> Array:
+    """Sum arrays of groups of residuals, (..., P, k) each, by the weights of the groups, (..., 1, n_groups)."""
+    return reduce(add, (weights[..., k : k + 1] * part for k, part in enumerate(parts))) if parts[1:] else parts[0]
+
+
+def find_decays(evidence: Evidence, layers: Layers, n: Array, xp: Namespace) -> Layers:
     """Find the λ in the penalty ½ λ θ² of each weight and bias that goes with the mean cost of n examples."""
-    scale = evidence.noise * n
+    scale = xp.mean(evidence.noise, axis=-1, keepdims=True) * n
     return combine_arrays(lambda alpha, part: alpha / scale + 0.0 * part, evidence.weights, layers)
 
 
+def estimate_noise(
+    noise: Array, inverse: Array, gamma: Array, residuals: Residuals, growth: float, xp: Namespace
+) -> Array:
+    """Estimate the precision of each group of residuals anew, with the parameters held.
+
+    Parameters
+    ----------
+    noise
+        The precisions β, (..., 1, n_groups).
+    inverse
+        The inverse of the matrix M, (..., P, P), or a multiple of it.
+    gamma
+        The number of parameters that all residuals determine, (..., 1, 1).
+    residuals
+        The residuals.
+    growth
+        The factor by which a precision grows at most; it falls by 10 at most.
+    xp
+        Namespace of the arrays.
+    """
+    traces = [xp.sum(inverse * matrix, axis=(-2, -1), keepdims=True) for matrix in residuals.matrices]
+    shares = noise * xp.concat(traces, axis=-1)
+    shares = xp.maximum(shares, 0.0 * shares)  # what is below 0 is rounding
+    determined = gamma * (shares / xp.maximum(xp.sum(shares, axis=-1, keepdims=True), LEAST))
+    freedom = xp.maximum(residuals.counts - determined, LEAST_FREEDOM * residuals.counts)
+    new = freedom / xp.maximum(residuals.n * residuals.squares, LEAST_NOISE * freedom)
+    return limit(new, noise, growth, xp)
+
+
+def limit(new: Array, old: Array, growth: float, xp: Namespace) -> Array:
+    """Limit how much a precision changes."""
+    return xp.minimum(xp.maximum(new, old / MOST_CHANGE), old * growth)
+
+
 def estimate_precisions(
-    evidence: Evidence,
-    layers: Layers,
-    matrix: Array,
-    cost: Array,
-    n: Array,
-    n_out: int,
-    units: Layers,
-    noise_change: float,
-    xp: Namespace,
+    evidence: Evidence, layers: Layers, residuals: Residuals, units: Layers, noise_change: float, xp: Namespace
 ) -> Evidence:
     """Estimate all precisions anew, with the weights held; each α changes by a factor of 10 at most.
 
@@ -157,12 +209,8 @@ def estimate_precisions(
         The precisions.
     layers
         Weights and biases.
-    matrix
-        JᵀJ of the mean cost at these.
-    cost
-        The mean cost at these.
-    n, n_out
-        Number of examples, and of the targets of each.
+    residuals
+        The residuals at these.
     units
         As `begin_evidence` returns them.
     noise_change
@@ -170,15 +218,12 @@ def estimate_precisions(
     xp
         Namespace of the arrays.
     """
-    decay = join_layers(find_decays(evidence, layers, n), xp)
+    decay = join_layers(find_decays(evidence, layers, residuals.n, xp), xp)
     identity = make_identity(decay, xp)
-    inverse = xp.linalg.inv(matrix + identity * decay)
+    inverse = xp.linalg.inv(sum_groups(weigh_groups(evidence.noise, xp), residuals.matrices) + identity * decay)
     share = 1.0 - decay * xp.sum(inverse * identity, axis=-1)[..., None]
     share = xp.minimum(xp.maximum(share, 0.0 * share), 0.0 * share + 1.0)
-    gamma = xp.reshape(xp.sum(share, axis=(-2, -1)), cost.shape)
-
-    def limit(new: Array, old: Array, growth: float) -> Array:
-        return xp.minimum(xp.maximum(new, old / MOST_CHANGE), old * growth)
+    gamma = xp.sum(share, axis=(-2, -1), keepdims=True)
 
     def estimate(share: Array, part: Array, unit: Array, alpha: Array) -> Array:
         """Estimate the precisions of the groups of weights that share one."""
@@ -187,20 +232,18 @@ def estimate_precisions(
         determined, square = (xp.sum(x, axis=axis, keepdims=True) for x in (share, part * part))
         precision = determined / xp.maximum(square, LEAST_SHARE / most)
         precision = xp.minimum(xp.where(determined < LEAST_SHARE, most, precision), most)
-        return limit(precision, alpha, MOST_CHANGE)
+        return limit(precision, alpha, MOST_CHANGE, xp)
 
     weights = combine_arrays(estimate, split_layers(share, layers, xp), layers, units, evidence.weights)
-    n_targets = n_out * n
-    freedom = xp.maximum(n_targets - gamma, LEAST_FREEDOM * n_targets)
-    noise = freedom / xp.maximum(2.0 * n * cost, LEAST_NOISE * freedom)
-    return evidence._replace(noise=limit(noise, evidence.noise, noise_change), weights=weights)
+    noise = estimate_noise(evidence.noise, inverse, gamma, residuals, noise_change, xp)
+    return evidence._replace(noise=noise, weights=weights)
 
 
 class Laplace(NamedTuple):
     """The distribution of all weights and biases, and the noise of standardized targets: NumPy arrays in float64."""
 
     triangle: np.ndarray  # (P (P + 1) / 2,): the factor, row by row up to its diagonal
-    noise: np.ndarray  # (1,): the variance of the targets around the outputs
+    noise: np.ndarray  # (n_targets,): the variance of each target around the outputs
 
     @property
     def factor(self) -> np.ndarray:
@@ -228,16 +271,7 @@ def make_laplace(matrix: np.ndarray, noise: np.ndarray) -> Laplace:
     return Laplace(factor[np.tri(len(factor), dtype=bool)], noise)
 
 
-def approximate(
-    evidence: Evidence,
-    layers: Layers,
-    matrix: np.ndarray,
-    cost: np.ndarray,
-    n: np.ndarray,
-    n_out: int,
-    units: Layers,
-    factor: float,
-) -> Laplace:
+def approximate(evidence: Evidence, layers: Layers, residuals: Residuals, units: Layers, factor: float) -> Laplace:
     """Estimate the precisions until they settle, with the weights held, and factor M⁻¹; all arrays are NumPy's.
 
     The parameters are those of `estimate_precisions` and `begin_evidence`.
@@ -249,13 +283,13 @@ def approximate(
     """
     for _ in range(MOST_ESTIMATES):
         before = evidence
-        evidence = estimate_precisions(before, layers, matrix, cost, n, n_out, units, MOST_CHANGE, np)
+        evidence = estimate_precisions(before, layers, residuals, units, MOST_CHANGE, np)
         pairs = zip(leaves((evidence.noise, evidence.weights)), leaves((before.noise, before.weights)))
         if all((abs(new - old) <= LEAST_CHANGE * old).all() for new, old in pairs):
             break
-    decay = join_layers(find_decays(evidence, layers, n), np)
-    matrix = (matrix + np.diag(decay[:, 0])) * (evidence.noise * n)
-    return make_laplace(matrix, np.reshape(1.0 / (evidence.noise * factor), (1,)))
+    decay = join_layers(find_decays(evidence, layers, residuals.n, np), np)
+    matrix = sum_groups(weigh_groups(evidence.noise, np), residuals.matrices) + np.diag(decay[:, 0])
+    return make_laplace(matrix * (evidence.noise.mean() * residuals.n), 1.0 / (evidence.noise[0] * factor))
 
 
 def outputs_with_variances(

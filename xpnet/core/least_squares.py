@@ -29,6 +29,7 @@ from xpnet.core.dual import jvp, unit_vectors
 
 __all__ = [
     "LARGEST_GROWTH",
+    "LEAST",
     "SQUARED",
     "Damping",
     "LinearProblem",
@@ -94,8 +95,9 @@ def normal_equations(
     slopes: Array | None = None,
     slope_share: Array | None = None,
     cost: Cost | None = None,
-) -> tuple[Array, Array]:
-    """Compute JᵀJ, (..., P, P), and Jᵀr, (..., P, 1), of the cost ½ Σ share (a − y)², with r = a − y.
+    groups: Sequence[int] | None = None,
+) -> tuple[Sequence[Array], Sequence[Array]]:
+    """Compute JᵀJ, (..., P, P), and Jᵀr, (..., P, 1), of the cost ½ Σ share (a − y)², with r = a − y, of each group.
 
     They are sums over blocks of examples, so that no Jacobian of all examples is stored.
 
@@ -115,8 +117,11 @@ def normal_equations(
     cost
         The cost of an example in place of ½ Σ (a − y)², if it is another. Each square is then moved and weighted so
         that it has the gradient of this cost, and the curvature that `gradient_and_curvature` finds.
+    groups
+        The group, counted from 0, of each residual of an example: of outputs first, then of slopes, those of one output
+        after the other; None for a single group.
     """
-    sums: tuple[Array, ...] = ()
+    sums: dict[int, tuple[Array, ...]] = {}
     n, rows = x.shape[-2], rows_per_block(count_elements(layers))
     for start in range(0, n, rows):
         block = slice(start, min(start + rows, n))
@@ -135,11 +140,11 @@ def normal_equations(
         if slopes is not None and slope_share is not None:
             slope_root = xp.sqrt(slope_share[..., block, :, :])
             parts = chain(parts, slope_rows(layers, sigmas, zs, activations, slopes[..., block, :, :], slope_root, xp))
-        for part, r in parts:
-            products = xp.matmul(part.mT, part), xp.matmul(part.mT, r)
-            sums = tuple(map(add, sums, products)) if sums else products
-    matrix, gradient = sums
-    return matrix, gradient
+        for k, (part, r) in enumerate(parts):
+            group, products = groups[k] if groups else 0, (xp.matmul(part.mT, part), xp.matmul(part.mT, r))
+            sums[group] = tuple(map(add, sums[group], products)) if group in sums else products
+    matrices, gradients = zip(*(sums[group] for group in sorted(sums)))
+    return matrices, gradients
 
 
 def gradient_and_curvature(cost: Cost, a: Array, y: Array, xp: Namespace) -> tuple[Array, Array]:

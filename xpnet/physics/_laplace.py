@@ -1,13 +1,15 @@
 """Fitting the Laplace approximation, block by block; the formulas are in `core.laplace`."""
 
 from functools import partial
+from operator import add
+from typing import Any
 
 import numpy as np
 
 from xpnet.backends import on_host_only, require_bytes
-from xpnet.core.arrays import Array, Layers, map_arrays
+from xpnet.core.arrays import Array, Layers, combine_arrays, map_arrays
 from xpnet.core.backprop import forward
-from xpnet.core.laplace import Evidence, Laplace, approximate, begin_evidence, init_evidence
+from xpnet.core.laplace import Evidence, Laplace, Residuals, approximate, begin_evidence, init_evidence
 from xpnet.core.least_squares import SQUARED, normal_equations
 from xpnet.core.minibatch import decode
 from xpnet.core.model import count_parameters
@@ -15,7 +17,7 @@ from xpnet.data.source import Source
 from xpnet.errors import ArgumentError
 from xpnet.value import Objective, Value
 
-MATRICES = 4  # of P × P numbers in memory at once
+MATRICES = 4  # of P × P numbers in memory at once, beside one for each target
 
 
 def fit_laplace(value: Value, source: Source) -> Laplace:
@@ -29,30 +31,25 @@ def fit_laplace(value: Value, source: Source) -> Laplace:
     model, backend = value.model, value.backend
     n_parameters = count_parameters(model.sizes)
     require_bytes(
-        on_host_only(backend, MATRICES * 8 * n_parameters**2),
+        on_host_only(backend, (MATRICES + model.n_targets) * 8 * n_parameters**2),
         f"fit_laplace with the {n_parameters:,} weights and biases of {list(model.sizes)} needs",
         'use an Ensemble, cost="gaussian", or calibrate, or a smaller network',
     )
     factor = SQUARED[model.cost.name](model.n_out)
     with backend.scope("float64"):
         layers = map_arrays(partial(backend.asarray, dtype="float64"), value.layers)
-        encoding, sums = source.reader.encoding(), list[np.ndarray]()
-        for block in source.blocks(n_parameters):
-            x, y = decode(block.x, block.y, encoding, value.xp)
-            part = [backend.to_numpy(array) for array in _sum_block(value, layers, factor, x, y, block.weight)]
-            sums = [old + new for old, new in zip(sums, part)] if sums else part
+        (matrices, squares, input_squares, targets, target_squares), n = _average(value, layers, factor, source)
         layers = map_arrays(backend.to_numpy, layers)
-    matrix, cost, input_squares, targets, target_squares = (part / sums[-1] for part in sums[:5])
     limits = np.finfo(np.float64)
-    variance = np.mean(target_squares - targets**2)
-    variance = np.maximum(variance, limits.eps * np.mean(target_squares) + limits.tiny)  # less is rounding
+    variance = np.maximum(target_squares - targets**2, limits.eps * target_squares + limits.tiny)  # less is rounding
     memory, evidence = value.state.optimizer.memory, init_evidence(layers, np.zeros(()))
     if isinstance(memory, Evidence):
         with value.scope():
             evidence = map_arrays(lambda x: np.asarray(backend.to_numpy(x), np.float64), memory)
     evidence, units = begin_evidence(evidence, input_squares, variance, factor, np)
+    residuals = Residuals(matrices, squares, np.full(squares.shape, n), n)
     try:
-        laplace = approximate(evidence, layers, matrix, cost, sums[5], model.n_out, units, factor)
+        laplace = approximate(evidence, layers, residuals, units, factor)
     except np.linalg.LinAlgError as error:
         raise ArgumentError(
             f"fit_laplace cannot tell the effects of the {n_parameters:,} weights and biases apart in float64, as with "
@@ -63,23 +60,30 @@ def fit_laplace(value: Value, source: Source) -> Laplace:
     return laplace
 
 
-def _sum_block(value: Value, layers: Layers, factor: float, x: Array, y: Array, weight: Array | None) -> list[Array]:
-    """Sum over examples, weighted: JᵀJ, the costs, the squares of inputs, targets and their squares; 1; the weights."""
+def _average(value: Value, layers: Layers, factor: float, source: Source) -> tuple[Any, np.ndarray]:
+    """Average over examples, weighted, what `_sum_block` lists first; return this, and the number of examples."""
+    encoding, sums = source.reader.encoding(), tuple[Any, ...]()
+    for block in source.blocks(count_parameters(value.model.sizes)):
+        x, y = decode(block.x, block.y, encoding, value.xp)
+        part = map_arrays(value.backend.to_numpy, _sum_block(value, layers, factor, x, y, block.weight))
+        sums = combine_arrays(add, sums, part) if sums else part
+    *sums, n, total = sums
+    return map_arrays(lambda part: part / total, tuple(sums)), n
+
+
+def _sum_block(
+    value: Value, layers: Layers, factor: float, x: Array, y: Array, weight: Array | None
+) -> tuple[Any, ...]:
+    """Sum over examples, weighted: JᵀJ and r² of each target; squares of inputs; targets, their squares; 1; weights."""
     backend, sigmas, xp = value.backend, value.model.sigmas, value.xp
     x, y = (backend.asarray(part, "float64") for part in (x, y))
     w = xp.ones_like(y[:, 0]) if weight is None else backend.asarray(weight, "float64")
-    matrix, _ = normal_equations(layers, sigmas, x, y, factor * w, xp)
+    matrices, _ = normal_equations(layers, sigmas, x, y, factor * w, xp, groups=range(y.shape[-1]))
     _, activations = forward(layers, sigmas, x, xp)
-    column, error = w[:, None], activations[-1] - y
-    return [
-        matrix,
-        0.5 * factor * xp.sum(column * error**2),
-        xp.sum(column * x * x, axis=0, keepdims=True),
-        xp.sum(column * y, axis=0),
-        xp.sum(column * y * y, axis=0),
-        xp.sum(xp.astype(w != 0.0, w.dtype)),
-        xp.sum(w),
-    ]
+    column = w[:, None]
+    rows = factor * column * (activations[-1] - y) ** 2, column * x * x, column * y, column * y * y
+    sums = (xp.sum(part, axis=0, keepdims=True) for part in rows)
+    return tuple(matrices), *sums, xp.sum(xp.astype(w != 0.0, w.dtype)), xp.sum(w)
 
 
 def _require_squares(value: Value) -> None:

@@ -181,7 +181,7 @@ def check_calibration(calibration: Calibration, model: Model, name: str = "calib
 def _check_laplace(laplace: Laplace, model: Model) -> None:
     n = count_parameters(model.sizes)
     _check_numbers("laplace.triangle", laplace.triangle, (n * (n + 1) // 2,))
-    _check_numbers("laplace.noise", laplace.noise, (1,))
+    _check_numbers("laplace.noise", laplace.noise, (model.n_targets,))
     has_diagonal = bool((np.diagonal(laplace.factor) > 0).all())
     require(has_diagonal, "laplace.triangle", laplace.triangle, "a triangle with a diagonal above 0")
     require(bool((laplace.noise > 0).all()), "laplace.noise", laplace.noise, "variances above 0")

@@ -1,7 +1,7 @@
 """Levenberg-Marquardt as an optimizer: its hyperparameters and its steps; the formulas are in `core.least_squares`."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, NamedTuple
 
@@ -14,7 +14,17 @@ from xpnet.core.activations import Activation
 from xpnet.core.arrays import Array, Layers, Namespace, join_layers, map_arrays, split_layers
 from xpnet.core.backprop import forward
 from xpnet.core.costs import Composed
-from xpnet.core.laplace import NOISE_CHANGE, Evidence, begin_evidence, estimate_precisions, find_decays, init_evidence
+from xpnet.core.laplace import (
+    NOISE_CHANGE,
+    Evidence,
+    Residuals,
+    begin_evidence,
+    estimate_precisions,
+    find_decays,
+    init_evidence,
+    sum_groups,
+    weigh_groups,
+)
 from xpnet.core.least_squares import (
     SQUARED,
     Damping,
@@ -31,7 +41,7 @@ from xpnet.core.optimizers._base import Decay, OptimizerState
 from xpnet.core.step import State, WholeStep, over_matrices, penalty, select_arrays
 from xpnet.errors import ArgumentError
 
-MATRICES = 5  # of P × P numbers in memory during a step, about: measured with NumPy for P = 3,151, it is 4.5
+MATRICES = 4  # of P × P numbers in memory during a step, about, beside one for each group of residuals
 BYTES = 8  # of a number in float64
 # The least λ in ½ λ ‖w‖² that has much effect. With 661 weights trained on 256 noisy targets, the test cost was 0.05 to
 # 0.2 without decay, 0.04 to 0.07 with λ = 1e-6, 0.02 to 0.03 with 1e-5, and 0.002 with 1e-4, in three draws
@@ -152,7 +162,8 @@ class LevenbergMarquardt:
 
     def bytes_needed(self, model: Model) -> int:
         """Count the bytes of the matrices of a step, which are far larger than the weights."""
-        return MATRICES * BYTES * count_parameters(model.sizes) ** 2
+        n_groups = model.n_targets if self.bayesian else 1
+        return (MATRICES + n_groups) * BYTES * count_parameters(model.sizes) ** 2
 
     def multiplications(self, model: Model, rows: int) -> int:
         """Count the multiplications of the largest matrix product in a step with `rows` examples."""
@@ -193,10 +204,11 @@ def take_damped_step(
     share = weights / xp.sum(weights, axis=-1, keepdims=True)
     output_here, shape = output.with_inputs(x), memory.mu.shape
 
-    def compute_costs(layers: Layers) -> Array:
-        """Compute the cost of each example, without any penalty."""
+    def compute_costs(layers: Layers, roots: Array | None = None) -> Array:
+        """Compute the cost of each example without any penalty, with outputs and targets times `roots`."""
         zs, activations = forward(layers, sigmas, x, xp)
-        costs = output_here.value(zs[-1], activations[-1], y, xp)
+        pair = (activations[-1], y) if roots is None else (roots * activations[-1], roots * y)
+        costs = output_here.value(zs[-1], *pair, xp)
         return costs if slopes is None else costs + slope_cost(layers, sigmas, zs, activations, minibatch, xp)
 
     def average(costs: Array) -> Array:
@@ -205,12 +217,20 @@ def take_damped_step(
     other_cost = None if output.cost.name in SQUARED else output.cost
     factor = 1.0 if other_cost else SQUARED[output.cost.name](y.shape[-1])
     slope_share = None if slope_weights is None else slope_weights * share[..., None, None]
-    matrix, gradient = normal_equations(layers, sigmas, x, y, factor * share, xp, slopes, slope_share, other_cost)
+    groups = range(y.shape[-1]) if isinstance(memory, Evidence) else None
+    matrices, gradients = normal_equations(
+        layers, sigmas, x, y, factor * share, xp, slopes, slope_share, other_cost, groups
+    )
     costs = compute_costs(layers)
-    cost = average(costs)
     if isinstance(memory, Evidence):
-        memory, decays = renew_precisions(memory, layers, matrix, cost, minibatch, share, factor, xp)
+        squares = factor * (forward(layers, sigmas, x, xp)[1][-1] - y) ** 2
+        memory, decays = renew_precisions(memory, layers, matrices, squares, minibatch, share, factor, xp)
+        precisions = weigh_groups(memory.noise, xp)
+        roots, matrix = xp.sqrt(precisions), sum_groups(precisions, matrices)
+        gradient = sum_groups(precisions, gradients)
+        cost = average(compute_costs(layers, roots))
     else:
+        (matrix,), (gradient,), roots, cost = matrices, gradients, None, average(costs)
         strength = sum((part for part in (minibatch.decay, weight_decay) if part is not None), 0.0 * damping)
         decays = tuple((strength + 0.0 * w, 0.0 * b) for w, b in layers)
         costs = costs + penalty(layers, strength, xp)
@@ -220,7 +240,7 @@ def take_damped_step(
         return cost + 0.5 * over_matrices(xp.sum, decay * parameters * parameters)
 
     def measure(parameters: Array) -> Array:
-        return add_penalty(average(compute_costs(split_layers(parameters, layers, xp))), parameters)
+        return add_penalty(average(compute_costs(split_layers(parameters, layers, xp), roots)), parameters)
 
     largest = xp.max(matrix * make_identity(parameters, xp), axis=(-2, -1))
     problem = LinearProblem(matrix, gradient + decay * parameters, largest, add_penalty(cost, parameters), decay)
@@ -235,8 +255,8 @@ def take_damped_step(
 def renew_precisions(
     memory: Evidence,
     layers: Layers,
-    matrix: Array,
-    cost: Array,
+    matrices: Sequence[Array],
+    squares: Array,
     minibatch: Minibatch,
     share: Array,
     factor: float,
@@ -248,8 +268,10 @@ def renew_precisions(
     ----------
     memory
         The precisions.
-    layers, matrix, cost
-        Weights and biases, JᵀJ of the mean cost at these, and this.
+    layers, matrices
+        Weights and biases, and JᵀJ of the mean cost at these, of each target.
+    squares
+        The squares of the residuals, in units of the cost.
     minibatch, share
         All examples, and the share of each in the mean.
     factor
@@ -258,18 +280,22 @@ def renew_precisions(
         Namespace of the arrays.
     """
     x, y, column, shape = minibatch.x, minibatch.y, share[..., None], memory.mu.shape
+
+    def average(rows: Array) -> Array:
+        return xp.sum(column * rows, axis=-2, keepdims=True)
+
     n = xp.reshape(xp.sum(xp.astype(share > 0.0, share.dtype), axis=-1), shape)
-    squares = xp.sum(column * x * x, axis=-2, keepdims=True)
-    mean = xp.sum(column * y, axis=-2, keepdims=True)
-    variance = xp.reshape(xp.mean(xp.sum(column * (y - mean) ** 2, axis=-2), axis=-1), shape)
+    variance = average((y - average(y)) ** 2)
     variance = xp.where(variance > 0.0, variance, xp.ones_like(variance))
-    memory, units = begin_evidence(memory, squares, variance, factor, xp)
+    input_squares = xp.sum(column * x * x, axis=-2, keepdims=True)
+    memory, units = begin_evidence(memory, input_squares, variance, factor, xp)
     has_settled = memory.growth >= SETTLED
     is_due = has_settled | ((memory.steps > WARM_UP) & (memory.growth == 2.0))  # the last step has lowered the cost
-    estimate = estimate_precisions(memory, layers, matrix, cost, n, y.shape[-1], units, NOISE_CHANGE, xp)
+    residuals = Residuals(matrices, average(squares), n + 0.0 * variance, n)
+    estimate = estimate_precisions(memory, layers, residuals, units, NOISE_CHANGE, xp)
     memory = select_arrays(is_due, estimate, memory, xp)
     memory = memory._replace(
         mu=xp.where(has_settled, 0.0 * memory.mu, memory.mu),  # which begins anew
         growth=xp.where(has_settled, 0.0 * memory.growth, memory.growth),
     )
-    return memory, find_decays(memory, layers, n)
+    return memory, find_decays(memory, layers, n, xp)
