@@ -10,10 +10,11 @@ import pytest
 from helpers import NOT_INSTALLED, run_command
 from numpy.testing import assert_allclose, assert_array_equal
 
-from xpnet import ArgumentError, Ensemble, Network, export
+from xpnet import Adam, ArgumentError, Ensemble, Network, export
 from xpnet.activations import Activation
 from xpnet.core.activations import ACTIVATIONS
 from xpnet.export import from_jax, from_torch, to_jax, to_onnx, to_torch
+from xpnet.export.parts import require_networks
 
 if "torch" not in NOT_INSTALLED:
     import torch
@@ -480,6 +481,8 @@ REFUSALS = {  # by the library that they need: what is called, what the message 
         (lambda: to_onnx(NET, "x", input_dtype="uint8"), "input_dtype='uint8'", "choose from 'float32'"),
         (lambda: to_onnx(with_notes(Network([3, 2])), "x"), "net.notes", "keep plain values there"),
         (lambda: to_onnx(NET, "x", encoder=encoder_of("a", "b")), "encoder makes 2 inputs", "give the encoder"),
+        (lambda: to_onnx(NET, "x", return_std=True), "return_std=True needs fit_laplace", 'cost="gaussian"'),
+        (lambda: to_onnx(NET, "x", return_std=1), "return_std=1", "True or False"),
         (lambda: to_onnx(NET, "x", encoder=3), "encoder=3", "a fitted TableEncoder, or False"),
     ],
     "torch": [
@@ -491,6 +494,8 @@ REFUSALS = {  # by the library that they need: what is called, what the message 
     ],
     "jax": [
         (lambda: to_jax(Network([3, 2], dtype="float64")), "net computes in float64", "jax_enable_x64"),
+        (lambda: to_jax(NET, return_std=True), "to_jax(return_std=True) needs", "regression"),
+        (lambda: to_jax(NET, return_std="no"), "return_std='no'", "True or False"),
         (lambda: to_jax(NET)[0](TURNED, np.ones(3)), "params has arrays of shapes [((3, 4)", "but must have"),
         (lambda: to_jax(NET)[0](LAYERS, np.ones(2)), "x has shape (2,)", "must hold the 3 inputs"),
     ],
@@ -756,6 +761,120 @@ def test_jax_differentiates_activations_of_your_own_by_their_pullbacks():
     x, y = RNG.normal(size=(7, 3)).astype("float32"), RNG.normal(size=(7, 2)).astype("float32")
     assert_gradient_is_that_of_backward(f, params, net, x, y)
     assert_close(jax.vmap(jax.jacfwd(f, 1), (None, 0))(params, x), net.jacobian(x))
+
+
+# Error bars of weights
+
+
+def fit_laplace(activation, x, seed=0, dtype="float64", n_out=2, **options):
+    """A network with a Laplace approximation, of targets with a mean far from 0."""
+    options = {"task": "regression", "standardize": True, **options}
+    net = Network([x.shape[1], 5, 5, 5, 5, n_out], activation=activation, dtype=dtype, seed=seed, **options)
+    y = 100 + np.stack([np.sin(x[:, 0]), x[:, 1] * x[:, 2]], axis=1)[:, :n_out]
+    net.train((x, y), 5, 4, optimizer=Adam(), lr=0.03, progress=False)
+    net.fit_laplace((x, y))
+    return net
+
+
+def run_onnx_with_std(net, x, folder):
+    to_onnx(net, folder / "net.onnx", return_std=True)
+    session = open_onnx(folder / "net.onnx")
+    assert [value.name for value in session.get_outputs()] == ["y", "std"]
+    return session.run(None, {"x": x})
+
+
+def run_jax_with_std(net, x, folder):
+    with jax.enable_x64(require_networks(net)[0].dtype == "float64"):
+        f, params = to_jax(net, return_std=True)
+        return jax.jit(f)(params, x)
+
+
+in_both_libraries = pytest.mark.parametrize(
+    "run",
+    [
+        pytest.param(run_onnx_with_std, marks=needs_onnxruntime),
+        pytest.param(run_jax_with_std, marks=[needs_jax, pytest.mark.slow]),
+    ],
+)
+
+
+@in_both_libraries
+@pytest.mark.parametrize(
+    ("activation", "dtype"),
+    [
+        (["tanh", "relu", "gelu", "elu"], "float32"),
+        pytest.param(["sigmoid", "identity", "silu", "softplus"], "float64", marks=pytest.mark.slow),
+        pytest.param(["leaky_relu", "softmax", "gelu_tanh", "elu(0.5, 1.5)"], "float32", marks=pytest.mark.slow),
+    ],
+)
+def test_error_bars_of_weights_are_those_of_predict(run, activation, dtype, tmp_path):
+    """Of a network and of an ensemble, before and after their calibration."""
+    x = RNG.normal(size=(30, 3)).astype(dtype)
+    members = [fit_laplace(activation, own, seed, dtype) for seed, own in enumerate((x[:20], x[5:]))]
+    for net in (members[0], Ensemble.of(members)):
+        for calibrated in (False, True):
+            if calibrated:
+                net.calibrate((x + 1, 100 + x[:, :2]))
+            mean, std = net.predict(3 * x, return_std=True)
+            assert std.max() > 1.3 * std.min()
+            for found, expected in zip(run(net, 3 * x, tmp_path), (mean, std)):
+                assert_close(found, expected, 10)
+
+
+@needs_onnxruntime
+def test_error_bars_of_weights_are_in_the_file_of_a_table_with_a_single_target(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    from xpnet.tables import TableEncoder
+
+    table = pandas.DataFrame(RNG.normal(size=(30, 3)), columns=["y", "std", "c"])
+    encoder = TableEncoder().fit(table)
+    x = encoder.transform(table)
+    net = fit_laplace("tanh", x, dtype="float32", n_out=1, standardize=False)
+    to_onnx(net, tmp_path / "net.onnx", encoder=encoder, return_std=True)
+    session = open_onnx(tmp_path / "net.onnx")
+    assert [value.name for value in session.get_outputs()] == ["y_", "std_"]
+    outputs = session.run(None, {name: table[[name]].to_numpy() for name in table})
+    for found, expected in zip(outputs, net.predict(x, return_std=True)):
+        assert_close(found, expected[:, None])
+
+
+@needs_onnxruntime
+def test_a_pullback_that_has_no_operators_is_refused_and_the_file_without_error_bars_is_written_with_a_warning(
+    tmp_path,
+):
+    own = Activation("own", lambda z, xp: xp.tanh(z), lambda g, z, a, xp: g * xp.round(1.0 - a * a))
+    net = fit_laplace(own, RNG.normal(size=(30, 3)))
+    with pytest.raises(ArgumentError, match=r"'own' cannot be written .*: it uses round.*; write its pullback with"):
+        to_onnx(net, tmp_path / "net.onnx", return_std=True)
+    with pytest.warns(UserWarning, match="what is exported lacks the error bars of fit_laplace"):
+        run_onnx(net, RNG.normal(size=(9, 3)), tmp_path)
+
+
+@pytest.mark.slow
+@needs_jax
+def test_jax_differentiates_error_bars(in_float64):
+    x = RNG.normal(size=(30, 3))
+    f, params = to_jax(fit_laplace("tanh", x), return_std=True)
+    std = jax.jit(lambda x: f(params, x)[1][..., 1])
+    steps = 1e-5 * np.eye(3)
+    slope, expected = jax.grad(std)(x[0]), (std(x[0] + steps) - std(x[0] - steps)) / 2e-5
+    assert np.abs(expected).max() > 1e-3
+    assert_allclose(slope, expected, rtol=1e-5)
+
+
+@pytest.mark.slow
+@needs_jax
+@pytest.mark.parametrize("cost", ["gaussian", "mse"])
+def test_jax_has_the_standard_deviations_of_ensembles(cost):
+    """Calibrated out of fold, which gives widths that follow the mean."""
+    x = RNG.normal(size=(40, 3)).astype("float32")
+    y, folds = 100 + x[:, :1] + 0.1 * RNG.normal(size=(40, 1)), np.arange(40).reshape(4, 10)
+    n_out = {"gaussian": 2, "mse": 1}[cost]
+    ensemble = Ensemble([3, 4, n_out], 4, cost=cost, task="regression", standardize=True, seed=0)
+    ensemble.train((x, y), 3, validation_rows=folds, progress=False)
+    ensemble.calibrate((x, y), rows=folds)
+    for found, expected in zip(run_jax_with_std(ensemble, x, None), ensemble.predict(x, return_std=True)):
+        assert_close(found, expected[:, None])
 
 
 # Pipelines

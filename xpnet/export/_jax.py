@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from xpnet._checks import install_command
+from xpnet._checks import install_command, yes_or_no
 from xpnet.backends.base import PatchedNamespace
 from xpnet.core.activations import Activation
 from xpnet.core.arrays import Array, Layer
 from xpnet.core.backprop import forward
+from xpnet.core.laplace import outputs_with_variances
 from xpnet.core.model import Model
 from xpnet.errors import ArgumentError
-from xpnet.export.parts import require_networks, take_apart, warn_of_losses
+from xpnet.export.parts import require_networks, take_apart, take_laplace, warn_of_losses
+from xpnet.inference import Bars, make_bars
 from xpnet.network.ensemble import Ensemble
 from xpnet.network.network import Network
 from xpnet.value import assign_layers, split_pairs
@@ -23,7 +25,7 @@ from xpnet.value import assign_layers, split_pairs
 SCALES = ("scale", "standardize", "rescale")  # parts whose numbers are no parameters
 
 
-def to_jax(net: Network | Ensemble) -> tuple[Callable[[Any, Any], Any], tuple[Layer, ...]]:
+def to_jax(net: Network | Ensemble, *, return_std: bool = False) -> tuple[Callable[[Any, Any], Any], tuple[Layer, ...]]:
     """Make a pure function, and its parameters, whose outputs are those of `Network.forward`.
 
     The function ``f(params, x)`` can be compiled, mapped and differentiated, any number of times, with respect to both
@@ -36,12 +38,16 @@ def to_jax(net: Network | Ensemble) -> tuple[Callable[[Any, Any], Any], tuple[La
     ----------
     net
         The network, on any backend; or an ensemble, whose members are computed at once.
+    return_std
+        Make a function that returns what `Network.predict` returns with `return_std`: the means and the standard
+        deviations, calibrated if the network is; of an ensemble, those of all members together. The error bars of
+        `fit_laplace` keep the covariance of the weights, whatever ``params`` are.
 
     Returns
     -------
     f
         ``f(params, x)`` computes the outputs (..., n_out) for inputs x (..., n_in), in the dtype of the parameters; of
-        an ensemble (members, ..., n_out).
+        an ensemble (members, ..., n_out). With `return_std`, it returns a pair of arrays (..., n_targets).
     params
         A pair (w, b) for each layer, w (n_out, n_in) and b (n_out,), as in ``net.layers``, copied to JAX's default
         device. Those of an ensemble have an axis of members in front.
@@ -49,8 +55,8 @@ def to_jax(net: Network | Ensemble) -> tuple[Callable[[Any, Any], Any], tuple[La
     Raises
     ------
     ArgumentError
-        If `net` is neither; or if it computes in float64 and JAX does not: ``jax.config.update("jax_enable_x64",
-        True)`` makes it.
+        If `net` is neither; if it computes in float64 and JAX does not: ``jax.config.update("jax_enable_x64", True)``
+        makes it; or if `return_std` is given for a network without standard deviations.
     ImportError
         If JAX is not installed.
 
@@ -73,16 +79,26 @@ def to_jax(net: Network | Ensemble) -> tuple[Callable[[Any, Any], Any], tuple[La
             'net computes in float64, and JAX in float32 unless told otherwise; call jax.config.update("jax_enable_x64'
             '", True) before, or give net.to(dtype="float32")'
         )
-    warn_of_losses(net)
-    model, members = networks[0].value.model, [take_apart(member) for member in networks]
+    net = net.to("numpy")
+    bars = Bars(net.values, True) if isinstance(net, Ensemble) else Bars([net.value])
+    if yes_or_no("return_std", return_std):
+        bars.require_std("to_jax(return_std=True)")
+    warn_of_losses(net, has_std=return_std)
+    model, members = bars.value.model, [take_apart(member) for member in require_networks(net)]
     sigmas = tuple(_differentiate_by_pullback(sigma, jax) for sigma in model.sigmas)
     compute = partial(_compute_outputs, jax.numpy, model, sigmas)
     layers = [tuple(Layer(*part.values) for part in parts if part.kind == "dense") for parts in members]
-    scales = [{part.kind: part.values for part in parts if part.kind in SCALES} for parts in members]
-    if isinstance(net, Network):
-        return partial(compute, scales[0]), jax.tree.map(jax.numpy.asarray, layers[0])
-    scales, params = (jax.tree.map(lambda *arrays: np.stack(arrays), *nests) for nests in (scales, layers))
-    return partial(jax.vmap(compute, (0, 0, None)), scales), jax.tree.map(jax.numpy.asarray, params)
+    numbers = [{part.kind: part.values for part in parts if part.kind in SCALES} for parts in members]
+    if return_std and bars.has_laplace:
+        numbers = [{**own, "laplace": take_laplace(value)} for own, value in zip(numbers, bars.values)]
+    if bars.is_ensemble:
+        numbers, params = (jax.tree.map(lambda *arrays: np.stack(arrays), *nests) for nests in (numbers, layers))
+        f = partial(jax.vmap(compute, (0, 0, None)), numbers)
+    else:
+        f, params = partial(compute, numbers[0]), layers[0]
+    if return_std:
+        f = partial(_compute_mean_and_std, jax.numpy, bars, f)
+    return f, jax.tree.map(jax.numpy.asarray, params)
 
 
 def from_jax(net: Network | Ensemble, params: Any) -> Any:
@@ -150,9 +166,19 @@ def _differentiate_by_pullback(sigma: Activation, jax: Any) -> Activation:
     return sigma._replace(value=lambda z, xp: value(z))
 
 
+def _compute_mean_and_std(jnp: Any, bars: Bars, compute: Any, params: Any, x: Any) -> tuple[Array, Array]:
+    members = compute(params, x)
+    if not bars.has_laplace:
+        members = make_bars(bars.value.model.cost, members, jnp)
+    combined = bars.combine(list(members) if bars.is_ensemble else [members], jnp)
+    corrected = bars.correct(combined, jnp)
+    return corrected[..., 0], corrected[..., 1]
+
+
 def _compute_outputs(
-    jnp: Any, model: Model, sigmas: tuple[Activation, ...], scales: dict[str, Any], params: Any, x: Any
+    jnp: Any, model: Model, sigmas: tuple[Activation, ...], numbers: dict[str, Any], params: Any, x: Any
 ) -> Array:
+    """Compute outputs, (..., n_out); with a Laplace approximation, bars, (..., n_targets, 2)."""
     weights, biases = split_pairs(params, "params")
     shapes = [(jnp.shape(w), jnp.shape(b)) for w, b in zip(weights, biases)]
     expected = [(shape, shape[:1]) for shape in model.shapes]
@@ -163,13 +189,15 @@ def _compute_outputs(
     if x.shape[-1:] != (model.n_in,):
         raise ArgumentError(f"x has shape {x.shape}, but its last axis must hold the {model.n_in} inputs")
     rows = jnp.reshape(x, (-1, model.n_in))
-    if "scale" in scales:
-        rows = rows * scales["scale"][0]
-    if "standardize" in scales:
-        mean, std = scales["standardize"]
+    if "scale" in numbers:
+        rows = rows * numbers["scale"][0]
+    if "standardize" in numbers:
+        mean, std = numbers["standardize"]
         rows = (rows - mean) / std
-    a = forward(layers, sigmas, rows, jnp)[1][-1]
-    if "rescale" in scales:
-        factor, shift = scales["rescale"]
-        a = a * factor + shift
-    return jnp.reshape(a, (*x.shape[:-1], model.n_out))
+    y_std, y_mean = numbers.get("rescale", (1.0, 0.0))
+    a = forward(layers, sigmas, rows, jnp)[1][-1] * y_std + y_mean
+    if "laplace" in numbers:
+        factor, noise = numbers["laplace"]
+        variances = outputs_with_variances(sigmas, layers, factor, noise, rows, jnp)[..., 1]
+        a = jnp.stack([a, jnp.sqrt(variances) * y_std], axis=-1)
+    return jnp.reshape(a, (*x.shape[:-1], *a.shape[1:]))

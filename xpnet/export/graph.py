@@ -128,25 +128,26 @@ def _are_same(a: np.ndarray | None, b: np.ndarray) -> bool:
     return a is not None and a.dtype == b.dtype and np.array_equal(a, b)
 
 
-def add_recorded(graph: Graph, sigma: Activation, z: Symbol) -> Symbol:
-    """Add an activation by recording the function that networks compute it with.
+def add_recorded(graph: Graph, sigma: Activation, inputs: Sequence[Symbol], part: str = "value") -> Symbol:
+    """Add the value, or the "pullback", of an activation by recording the function that networks compute it with.
 
     Raises
     ------
     ArgumentError
         If the function does anything that cannot be written as operators.
     """
+    function = getattr(sigma, part)
     try:
         two, three = Graph(graph.dtype), Graph(graph.dtype)
-        _Recording(two, z, 2).add(sigma.value)
-        _Recording(three, z, 3).add(sigma.value)
+        _Recording(two, inputs, 2).add(function)
+        _Recording(three, inputs, 3).add(function)
         if (two.nodes, [*two.constants]) != (three.nodes, [*three.constants]):
             raise ArgumentError("it depends on the number of examples")
-        return _Recording(graph, z, 2).add(sigma.value)
+        return _Recording(graph, inputs, 2).add(function)
     except Exception as error:  # of the user's own function
         raise ArgumentError(
             f"activation={sigma.name!r} cannot be written as ONNX operators: {error or type(error).__name__}; write "
-            "its value with +, -, *, /, ** and xp.exp, xp.log, xp.log1p, xp.expm1, xp.tanh, xp.sin, xp.abs, xp.sqrt, "
+            f"its {part} with +, -, *, /, ** and xp.exp, xp.log, xp.log1p, xp.expm1, xp.tanh, xp.sin, xp.abs, xp.sqrt, "
             "xp.sign, xp.maximum, xp.minimum or xp.where, or use an activation of xpnet"
         ) from error
 
@@ -154,24 +155,24 @@ def add_recorded(graph: Graph, sigma: Activation, z: Symbol) -> Symbol:
 class _Recording:
     """Records a function while it computes some rows, as steps are recorded, and adds its operations to a graph."""
 
-    def __init__(self, graph: Graph, z: Symbol, rows: int) -> None:
+    def __init__(self, graph: Graph, inputs: Sequence[Symbol], rows: int) -> None:
         self.graph = graph
         self.recorder = Recorder(cast(Eager, get_backend("numpy")))
-        self.z = self.recorder.wrap(np.ones((rows, z.n), graph.dtype))
-        self.symbols = {
-            id(self.z.array): z
-        }  # by the array that holds the values now; later results may reuse its memory
+        self.inputs = [self.recorder.wrap(np.ones((rows, symbol.n), graph.dtype)) for symbol in inputs]
+        # By the arrays that hold the values now; later results may reuse their memory
+        self.symbols = {id(x.array): symbol for x, symbol in zip(self.inputs, inputs)}
         self.views: dict[int, RecordedView] = {}
 
     def add(self, function: Callable[..., Any]) -> Symbol:
         """Record a call of the function, and return the symbol of its result."""
         with np.errstate(all="ignore"):
-            a = function(self.z, self.recorder.namespace())
+            a = function(*self.inputs, self.recorder.namespace())
+        first = self.inputs[0]
         self.views = {id(view.array): view for view in self.recorder.views}
         for call in self.recorder.calls:
             function, args, options, out = call.args[-4:]
             symbol = self._add_call(function.__name__.strip("_"), args, options)
-            if out.shape != (len(self.z.array), symbol.n):
+            if out.shape != (len(first.array), symbol.n):
                 raise ArgumentError("it mixes examples, or has results that are not (batch, n)")
             if out.dtype not in (self.graph.dtype, "bool"):
                 raise ArgumentError(f"it converts to {out.dtype}")
@@ -179,7 +180,7 @@ class _Recording:
                 self.symbols = {key: value for key, value in self.symbols.items() if key not in self.views}
             self.symbols[id(out)] = symbol
         symbol = self._find(a.array) if isinstance(a, RecordedArray) else None
-        if symbol is None or (a.shape, a.dtype, symbol.n) != (self.z.shape, self.z.dtype, self.z.shape[1]):
+        if symbol is None or (a.shape, a.dtype, symbol.n) != (first.shape, first.dtype, first.shape[1]):
             raise ArgumentError("it does not return an array of the same shape and dtype")
         return symbol
 

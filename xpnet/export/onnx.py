@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from xpnet._checks import check_folder, choices, install_command
+from xpnet._checks import check_folder, choices, install_command, yes_or_no
 from xpnet.core.activations import Activation, find_kind
+from xpnet.core.calibration import ONE_SIGMA, find_error
 from xpnet.errors import ArgumentError
 from xpnet.export._table_graph import add_columns
 from xpnet.export.graph import Graph, Symbol, ValueInfo, add_recorded
-from xpnet.export.parts import Part, require_networks, take_apart, warn_of_losses
+from xpnet.export.parts import Part, require_networks, take_apart, take_laplace, warn_of_losses
 from xpnet.files import write_file
 from xpnet.network.ensemble import Ensemble
 from xpnet.network.network import Network
@@ -41,6 +42,7 @@ def to_onnx(
     *,
     encoder: Any = None,
     input_dtype: str | None = None,
+    return_std: bool = False,
 ) -> None:
     """Write a network as an ONNX file, which computes `Network.forward`: its output "y" for its input "x".
 
@@ -67,12 +69,16 @@ def to_onnx(
     input_dtype
         The dtype of "x": by default the network's; "uint8" for bytes, if the network has `scale`. onnxruntime refuses
         arrays of any other dtype.
+    return_std
+        Write an output "std" (batch, n_targets), too: after `fit_laplace`, the standard deviations that
+        `Network.predict` returns with `return_std`.
 
     Raises
     ------
     ArgumentError
-        If `net` is neither a `Network` nor an `Ensemble`, or `encoder` is not fitted; or if `encoder` or `input_dtype`
-        does not fit the network, if your own activation cannot be written, or if the file would be too large.
+        If `net` is neither a `Network` nor an `Ensemble`, or `encoder` is not fitted; or if `encoder`, `input_dtype`
+        or `return_std` does not fit the network, if your own activation cannot be written, or if the file would be too
+        large.
     OSError
         If the file cannot be written.
     ImportError
@@ -89,19 +95,23 @@ def to_onnx(
     columns = choose_columns(networks[0], encoder)
     dtype = _parse_input_dtype(networks[0], input_dtype, bool(columns))
     check_folder(path)
-    content = encode_model(net, dtype, columns)
-    warn_of_losses(net, takes_table=bool(columns))
+    if yes_or_no("return_std", return_std) and not all(network.value.laplace for network in networks):
+        raise ArgumentError(
+            'return_std=True needs fit_laplace; of a network with cost="gaussian", "y" has the standard deviations'
+        )
+    content = encode_model(net, dtype, columns, return_std)
+    warn_of_losses(net, takes_table=bool(columns), has_std=return_std)
     write_file(path, content)
 
 
-def encode_model(net: Network | Ensemble, input_dtype: str, columns: Sequence[Column] = ()) -> bytes:
+def encode_model(net: Network | Ensemble, input_dtype: str, columns: Sequence[Column], return_std: bool) -> bytes:
     """Return the bytes of the file that `to_onnx` writes. Synchronizes."""
     try:
         import onnx
         from onnx import helper, numpy_helper
     except ImportError as error:
         raise ImportError(f"to_onnx needs onnx ({error}); install it with: {install_command('onnx')}") from error
-    graph, first = make_graph(net, input_dtype, columns), require_networks(net)[0]
+    graph, first = make_graph(net, input_dtype, columns, return_std), require_networks(net)[0]
     if first.task in ("classification", "binary") and (labels := find_labels(first)):
         _add_label(graph, labels)
     size = sum(array.nbytes for array in graph.constants.values())
@@ -198,7 +208,7 @@ def describe_settings(networks: Sequence[Network]) -> dict[str, str]:
         raise ArgumentError(f"net.notes cannot be written as JSON ({error}); keep plain values there") from error
 
 
-def make_graph(net: Network | Ensemble, input_dtype: str, columns: Sequence[Column] = ()) -> Graph:
+def make_graph(net: Network | Ensemble, input_dtype: str, columns: Sequence[Column], return_std: bool) -> Graph:
     """Make the graph of a network, or of the members of an ensemble, for encoded inputs or the columns of a table.
 
     Members are computed one after the other. One product for the layers of all members, with their weights in one
@@ -214,30 +224,68 @@ def make_graph(net: Network | Ensemble, input_dtype: str, columns: Sequence[Colu
         if input_dtype != graph.dtype:
             x = graph.add("Cast", [x], to=graph.dtype)
     dtype = "float64" if columns else graph.dtype
-    outputs, last = [], []
+    outputs, last = list[Symbol](), list[Part]()
     for k, member in enumerate(networks):
-        parts = take_apart(member, "float64", temperature=net.temperature)
+        parts, suffix = take_apart(member, "float64", temperature=net.temperature), f"_of_{k}" if k else ""
         if net.temperature is not None:  # the members have a geometric mean: the activation is that of their mean z
             parts, last = parts[:-1], parts[-1:]
-        outputs.append(_add_parts(graph, parts, x, dtype, f"_of_{k}" if k else ""))
-    y = _add_parts(graph, last, _add_mean(graph, outputs, first), graph.dtype, "")
-    graph.output(y, ValueInfo("y", graph.dtype, (y.n,)))
+        results = _add_parts(graph, parts, x, dtype, suffix)
+        outputs += [_add_bars(graph, member, parts, results, suffix) if return_std else results[-1]]
+    y = _add_mean(graph, outputs, return_std or first.value.model.cost.has_std)
+    if not return_std:
+        y = _add_parts(graph, last, y, graph.dtype, "")[-1]
+        graph.output(y, ValueInfo("y", graph.dtype, (y.n,)))
+        return graph
+    mean, std = (graph.take_columns(y, half) for half in np.split(np.arange(y.n), 2))
+    if net.calibration is not None:
+        factor = find_error(net.calibration, ONE_SIGMA).astype(graph.dtype)
+        std = graph.add("Mul", [std, graph.constant("calibration", factor)])
+    for name, part in (("y", mean), ("std", std)):
+        graph.output(part, ValueInfo(name, graph.dtype, (part.n,)))
     return graph
 
 
-def _add_parts(graph: Graph, parts: Sequence[Part], x: Symbol, dtype: str, suffix: str) -> Symbol:
-    """Add the parts of a network, for inputs of this dtype: they are scaled in it, and then converted."""
-    layer = 0
+def _add_parts(graph: Graph, parts: Sequence[Part], x: Symbol, dtype: str, suffix: str) -> list[Symbol]:
+    """Add the parts of a network, for inputs of this dtype: they are scaled in it, and then converted.
+
+    The list has the inputs, and the results of each part.
+    """
+    results, layer = [x], 0
     for part in parts:
         if part.kind in ("scale", "standardize", "rescale"):
             values = tuple(array.astype(graph.dtype if layer else dtype) for array in part.values)
             part = part._replace(values=values)
         elif not layer and dtype != graph.dtype:
-            x = graph.add("Cast", [x], to=graph.dtype)
+            x = results[-1] = graph.add("Cast", [x], to=graph.dtype)
             dtype = graph.dtype
         layer += part.kind == "dense"
         x = _add_part(graph, part, x, f"{layer}{suffix}")
-    return x
+        results.append(x)
+    return results
+
+
+def _add_bars(graph: Graph, net: Network, parts: Sequence[Part], results: Sequence[Symbol], suffix: str) -> Symbol:
+    """Add means, and standard deviations of a Laplace approximation, as `laplace.outputs_with_variances` does."""
+    factor, noise = map(graph.constant, (f"factor{suffix}", f"noise{suffix}"), take_laplace(net.value))
+    dense = [k for k, part in enumerate(parts) if part.kind == "dense"]
+    a, variances = results[dense[-1] + 2], list[Symbol]()
+    for unit in np.eye(a.n, dtype=graph.dtype):
+        g, slopes = graph.add("Add", [graph.add("Mul", [a, 0.0]), graph.constant("unit", unit)]), list[Symbol]()
+        for l, k in reversed([*enumerate(dense, 1)]):
+            w = parts[k].values[0]
+            delta = add_recorded(graph, parts[k + 1].values[0], [g, *results[k + 1 : k + 3]], "pullback")
+            rows, columns = np.divmod(np.arange(w.size), w.shape[1])
+            pair = graph.take_columns(delta, rows), graph.take_columns(results[k], columns)
+            slopes = [graph.add("Mul", pair), delta, *slopes]
+            if l > 1:
+                g = graph.add("MatMul", [delta, graph.constant(f"w_{l}{suffix}", w)], w.shape[1])
+        products = graph.add("MatMul", [graph.add("Concat", slopes, factor.n, axis=-1), factor])
+        axes = graph.constant("axes", np.array([-1], np.int64))
+        variances.append(graph.add("ReduceSum", [graph.add("Mul", [products, products]), axes], 1, keepdims=1))
+    std = graph.add("Sqrt", [graph.add("Add", [graph.add("Concat", variances, a.n, axis=-1), noise])])
+    if parts[-1].kind == "rescale":
+        std = graph.add("Mul", [std, graph.constant("y_std", parts[-1].values[0].astype(graph.dtype))])
+    return graph.add("Concat", [results[-1], std], 2 * a.n, axis=-1)
 
 
 def _add_label(graph: Graph, labels: Sequence[str]) -> None:
@@ -253,13 +301,13 @@ def _add_label(graph: Graph, labels: Sequence[str]) -> None:
     graph.output(graph.add("Gather", [texts, number], axis=0), ValueInfo("label", "string", ()))
 
 
-def _add_mean(graph: Graph, outputs: Sequence[Symbol], net: Network) -> Symbol:
+def _add_mean(graph: Graph, outputs: Sequence[Symbol], has_std: bool) -> Symbol:
     """Add the mean over members; standard deviations are joined with the variance of the means."""
     members = float(len(outputs))
     if members == 1:
         return outputs[0]
     mean = graph.add("Div", [graph.add("Sum", outputs), members])  # onnxruntime has no Mean of float64
-    if not net.value.model.cost.has_std:
+    if not has_std:
         return mean
     means, stds = np.split(np.arange(mean.n), 2)
     mean, squares = graph.take_columns(mean, means), list[Symbol]()
@@ -305,7 +353,7 @@ def add_activation(graph: Graph, sigma: Activation, z: Symbol) -> Symbol:
     """Add an activation: as operators that are made for it where ONNX has them, else as networks compute it."""
     kind, numbers = find_kind(sigma)
     forms = {**FORMS, **SINGLE_FORMS} if graph.dtype == "float32" else FORMS
-    return forms[kind](graph, z, *numbers) if kind in forms else add_recorded(graph, sigma, z)
+    return forms[kind](graph, z, *numbers) if kind in forms else add_recorded(graph, sigma, [z])
 
 
 def _operator(name: str, **attributes: Any) -> Callable[[Graph, Symbol], Symbol]:

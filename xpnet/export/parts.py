@@ -18,6 +18,7 @@ from xpnet.core.temperature import temper
 from xpnet.errors import ArgumentError
 from xpnet.network.ensemble import Ensemble
 from xpnet.network.network import Network
+from xpnet.value import Value
 
 __all__ = [
     "Part",
@@ -25,6 +26,7 @@ __all__ = [
     "require_network",
     "require_networks",
     "take_apart",
+    "take_laplace",
     "warn_of_calibration",
     "warn_of_losses",
 ]
@@ -124,12 +126,20 @@ def take_apart(net: Network, scaling_dtype: str | None = None, *, temperature: f
     return parts
 
 
-def warn_of_losses(net: Network | Ensemble, *, takes_table: bool = False) -> None:
+def take_laplace(value: Value) -> tuple[np.ndarray, ...]:
+    """List the factor and the noise of a Laplace approximation, in the dtype of the network; nothing if it has none."""
+    laplace = value.laplace
+    return () if laplace is None else tuple(part.astype(value.dtype) for part in (laplace.factor, laplace.noise))
+
+
+def warn_of_losses(net: Network | Ensemble, *, takes_table: bool = False, has_std: bool = False) -> None:
     """Warn of what a network loses when it is exported: error bars, the corrections of a calibration, and digits.
 
-    What takes the columns of a table gets them in float64, and loses none of their digits.
+    What takes the columns of a table gets them in float64, and loses none of their digits. With `has_std`, the error
+    bars are in what is exported, as `predict` returns them.
     """
-    warn_of_calibration(net)
+    if not has_std:
+        warn_of_calibration(net)
     networks = [member for member in require_networks(net) if member.value.scaling is not None]
     scalings = [member.value.scaling.exact for member in networks if member.dtype == "float32"]  # type: ignore[union-attr]
     if any(scaling.has_far_targets or (scaling.has_far_inputs and not takes_table) for scaling in scalings):
@@ -146,7 +156,10 @@ def warn_of_calibration(net: Network | Ensemble) -> None:
     cost = networks[0].value.model.cost
     has_own_bars = cost.has_distribution or not isinstance(net, Ensemble)  # else only the mean is exported
     if any(network.value.laplace is not None for network in networks):
-        warn("what is exported lacks the error bars of fit_laplace: net.predict(x, return_std=True) has them")
+        warn(
+            "what is exported lacks the error bars of fit_laplace: net.predict(x, return_std=True) has them; to_onnx "
+            "and to_jax export them with return_std=True"
+        )
     elif net.calibration is not None and has_own_bars:
         warn(
             "the network is calibrated, and what is exported is not: it predicts as before calibrate; quantiles, "
