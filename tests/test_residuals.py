@@ -278,6 +278,7 @@ REFUSED = [
     ({}, {"terms": [Term(START.residual, [[np.nan]])]}, "x of term 0 holds NaN or infinity"),
     ({}, {"terms": [Term(START.residual, [[[0.0], [np.nan]]])]}, "x of term 0 holds NaN or infinity"),
     ({}, {"terms": [Term(START.residual, [LINE, LINE[1:]])]}, "shapes [(20, 1), (19, 1)]; give one array. For pairs"),
+    ({}, {"terms": [Term(START.residual, [[[0.0], [1.0]], [[0.0]]])]}, "shapes [(2, 1), (1, 1)]; give one array"),
     ({}, {"terms": [Term(START.residual, [LINE, LINE])]}, "make it by np.stack([left, right], axis=1)"),
     (
         {},
@@ -286,7 +287,11 @@ REFUSED = [
     ),
     ({}, {"terms": [Term(START.residual, np.ones((2, 1, 1, 1)))]}, "must have (m, 1), or (m, k, 1)"),
     ({}, {"terms": [Term(START.residual, np.ones((2, 2, 1)))]}, "a residual has shape (2, 2, 1) at 2 points"),
-    ({}, {"terms": [Term(lambda x, u, du, ddu, xp: ddu[0, 1], LINE)]}, "no ddu[0, 1], as the network has 1 inputs"),
+    (
+        {},
+        {"terms": [Term(lambda x, u, du, ddu, xp: ddu[0, 1], LINE)]},
+        "no ddu[0, 1]: give two numbers of inputs, from 0 to 0",
+    ),
     ({}, {"steps": -1}, "steps=-1 must be a whole number of at least 0"),
     ({}, {"redraw": 0}, "redraw=0 must be a whole number of at least 1"),
     ({}, {"damping": 0}, "damping=0 must be a finite number above 0; 1e-3 is usual"),
@@ -298,6 +303,7 @@ REFUSED = [
     ({}, {"terms": [FEW]}, "a residual has shape (1,) at 20 points, but must have (20,)"),
     ({}, {"terms": [ONE_NUMBER]}, "a residual has shape () at 20 points"),
     ({}, {"terms": [Term(lambda x, u, *_: np.sin(u), LINE)]}, "term 0 cannot be computed and differentiated"),
+    ({}, {"terms": [Term(lambda x, u, *_: u - LINE[1:], LINE)]}, "term 0 cannot be computed and differentiated"),
     ({}, {"terms": [START, Term(lambda x, u, du, xp: u, LINE)]}, "term 1 cannot be computed and differentiated"),
     ({}, {"terms": [Term(lambda x, u, du, *_: du[1], LINE)]}, "term 0 cannot be computed and differentiated"),
 ]

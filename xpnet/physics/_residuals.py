@@ -108,9 +108,9 @@ class SecondDerivatives(list[Array]):
         """Return (∂²/∂(x_j + x_k)² − ∂²/∂x_j² − ∂²/∂x_k²) / 2 for a pair of inputs."""
         if not isinstance(key, tuple):
             return super().__getitem__(key)
+        if len(key) != 2 or not {*key} <= {*range(len(self))}:
+            raise IndexError(f"there is no ddu{[*key]}: give two numbers of inputs, from 0 to {len(self) - 1}")
         j, k = sorted(key)
-        if not 0 <= j <= k < len(self):
-            raise IndexError(f"there is no ddu[{j}, {k}], as the network has {len(self)} inputs")
         if j != k and (j, k) not in self.mixed:
             raise MissingPairError(j, k)
         return self[j] if j == k else 0.5 * (self.mixed[j, k] - self[j] - self[k])
@@ -207,12 +207,8 @@ def compute_rows(term: Term, present: Present) -> Iterator[tuple[Array, Array]]:
         *arrays, xp = arguments
         return math.sqrt(term.weight / m) * _call(term, present, arrays, xp)
 
-    r, columns = residual(*arguments, xp), list[Array]()
-    for i, argument in enumerate(arguments[1:], 1):
-        units = unit_vectors(argument, xp) if argument.ndim else [xp.ones_like(argument)]
-        others: list[Any] = [None] * len(arguments)
-        parts = [jvp(residual, arguments, [*others[:i], unit, *others[i + 1 :]], xp)[1] for unit in units]
-        columns.append(parts[0] if len(parts) == 1 else xp.concat(parts, axis=-1))
+    r = residual(*arguments, xp)
+    columns = [_differentiate(residual, arguments, i, xp) for i in range(1, len(arguments))]
     g, numbers = [xp.reshape(part, (m * k, -1)) for part in columns[:n_streams]], columns[n_streams:]
     n_lines = n_streams // 2
     series = Series(g[0], xp.stack(g[1 : 1 + n_lines]), xp.stack(g[1 + n_lines :]))
@@ -222,6 +218,23 @@ def compute_rows(term: Term, present: Present) -> Iterator[tuple[Array, Array]]:
         cut, cut_points = (itemgetter((..., slice(n * start, n * stop), slice(None))) for n in (1, k))
         rows = pull_rows(layers, map_arrays(cut_points, tuple(trace)), map_arrays(cut_points, series), stop - start, xp)
         yield cut(r), xp.concat([rows, *map(cut, numbers)], axis=-1) if numbers else rows
+
+
+def _differentiate(residual: Callable[..., Array], arguments: Sequence[Array], i: int, xp: Namespace) -> Array:
+    """Compute the derivatives of residuals with respect to the columns of argument i, (m, n), or a number, (m, 1)."""
+    argument = arguments[i]
+
+    def along(direction: Array) -> Array:
+        tangents = [direction if n == i else None for n in range(len(arguments))]
+        return jvp(residual, arguments, tangents, xp)[1]
+
+    if not argument.ndim:
+        return along(xp.ones_like(argument))
+    if argument.shape[-1] > 1:
+        changes = along(math.nan * argument)  # NaN wherever the argument is used
+        if not xp.any(changes != changes):
+            return xp.zeros_like(argument)
+    return xp.concat([along(unit) for unit in unit_vectors(argument, xp)], axis=-1)
 
 
 def _list_arguments(term: Term, present: Present) -> tuple[list[Array], list[Trace]]:

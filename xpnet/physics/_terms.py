@@ -100,12 +100,13 @@ def _give(residual: Any, names: Sequence[str]) -> Callable[..., Any]:
 
 def read_points(x: Any, name: str, value: Value) -> Array:
     """Check points, or rows of points that belong together, and move them to the device."""
-    if is_list(x) and len(x) > 1 and any(getattr(part, "ndim", 0) > 1 for part in x):
+    if is_list(x) and len(x) > 1:
         shapes = [tuple(np.shape(part)) for part in x]
-        raise ArgumentError(
-            f"{name} is a list of arrays of the shapes {show(shapes)}; give one array. For pairs of points, make it by "
-            "np.stack([left, right], axis=1) of equally many points on both sides"
-        )
+        if len({*shapes}) > 1 or any(getattr(part, "ndim", 0) > 1 for part in x):
+            raise ArgumentError(
+                f"{name} is a list with parts of the shapes {show(shapes)}; give one array. For pairs of points, make "
+                "it by np.stack([left, right], axis=1) of equally many points on both sides"
+            )
     x, n_in = value.reader.as_rows(x, name)[0], value.model.n_in
     if x.ndim < 3:
         return value.reader.read_inputs(x, name)
@@ -129,7 +130,7 @@ def check_residuals(terms: Iterable[Term], present: Present, value: Value) -> li
             next(compute_rows(term, present))
             with np.errstate(all="ignore"):
                 is_mixed = mixes_rows(term, present, lambda shape: _place(rng.standard_normal(shape), value))
-        except (TypeError, AttributeError, IndexError) as error:
+        except (TypeError, ValueError, AttributeError, IndexError) as error:
             raise ArgumentError(
                 f"{name} cannot be computed and differentiated ({error}); it must be a function of "
                 f"{', '.join(ARGUMENTS)} and coefficients, and use operators and functions of xp alone"
