@@ -223,11 +223,123 @@ def test_a_value_that_a_callback_gives_brings_its_coefficients_or_keeps_them():
 
         return make().solve(TERMS, 8, callbacks=[Watch(give)], **CALL)["c"]
 
-    plain, other = solve(lambda first, now: now), Objective(coefficients={"c": (1.0, 5.0)})
+    plain, other = solve(lambda first, now: now), Objective(coefficients={"c": (1.0, 5.0, False)})
     begun_again = solve(lambda first, now: first)
     assert begun_again == solve(lambda first, now: first._replace(objective=now.objective))
     assert begun_again[5:] != plain[5:]
     assert solve(lambda first, now: now._replace(objective=other))[5:] != plain[5:]
+
+
+# Standard errors and bounds of coefficients
+
+TIMES = np.random.default_rng(1).uniform(0, 1, (12, 1))
+SEEN = np.exp(-2.0 * TIMES) + 0.02 * np.random.default_rng(2).standard_normal(TIMES.shape)
+EXACT = [Term(DECAY.residual, LINE, weight=1e3), Term(START.residual, START.x, weight=1e3)]
+FIRST, OTHERS = slice(None, 4), slice(4, None)
+
+
+def observe(rows=slice(None), **options):
+    seen = SEEN[rows]
+    return Term(lambda x, u, du, ddu, xp: u - xp.asarray(seen, device=u.device), TIMES[rows], **options)
+
+
+def fit_decay(weights=1.0):
+    """Fit e⁻ᶜᵗ to the observations by Gauss and Newton; return c, the residuals, and their derivatives."""
+    t, c = TIMES, 2.0
+    for _ in range(20):
+        r, slope = np.exp(-c * t) - SEEN, -t * np.exp(-c * t)
+        c -= np.sum(weights * slope * r) / np.sum(weights * slope**2)
+    return c, r, slope
+
+
+@pytest.mark.not_on(host_cupy.NAME)
+@pytest.mark.parametrize("noise", [0.03, "estimate"])
+def test_standard_errors_are_those_of_least_squares(place, noise):
+    """The variance of c is σ² / Σ s², with the slopes s of e⁻ᶜᵗ, and σ² is Σ r² / (n − 1), if it is estimated."""
+    net, terms = make(**place._asdict()), [*EXACT, observe(noise=noise)]
+    history = net.solve(terms, steps=60, **CALL)
+    c, r, slope = fit_decay()
+    std = math.sqrt(np.sum(r**2) / 11) if noise == "estimate" else noise
+    error, check = std / math.sqrt(np.sum(slope**2)), net.check_solution(terms)
+    (row,), known = check.coefficients, check.covariance.item()
+    assert (row["coefficient"], row["value"], row["at_bound"]) == ("c", history["c"][-1], False)
+    assert row["value"] == pytest.approx(c, abs=0.1 * error)
+    assert row["standard_error"] == pytest.approx(error, rel=0.01)
+    assert known == pytest.approx(row["standard_error"] ** 2)
+    assert history["c_standard_error"] == [None] * (len(history) - 1) + [pytest.approx(error, rel=0.01)]
+    assert [term["noise"] for term in check.terms] == [0.0, 0.0, pytest.approx(std, rel=0.01)]
+    assert [term["points"] for term in check.terms] == [20, 1, 12]
+    assert check.terms[-1]["residual"] == pytest.approx(math.sqrt(np.mean(r**2)), rel=0.01)
+    assert "standard error" in repr(check)
+    assert "<table>" in check._repr_html_()
+
+
+def test_each_term_has_its_own_noise_and_weight():
+    """The fit is by the weights w/m of the residuals, so the variance of c is Σ w² σ² s² / (Σ w s²)² with these."""
+    net, terms = make(), [*EXACT, observe(FIRST, noise=0.01, weight=0.5), observe(OTHERS, noise=0.1, weight=2.0)]
+    net.solve(terms, steps=60, **CALL)
+    weights, variances = (np.repeat(pair, [4, 8])[:, None] for pair in ([0.5 / 4, 2.0 / 8], [1e-4, 1e-2]))
+    c, _, slope = fit_decay(weights)
+    error = math.sqrt(np.sum(weights**2 * variances * slope**2)) / np.sum(weights * slope**2)
+    (row,) = net.check_solution(terms).coefficients
+    assert row["value"] == pytest.approx(c, abs=0.1 * error)
+    assert row["standard_error"] == pytest.approx(error, rel=0.01)
+
+
+def test_shifts_are_what_exact_equations_would_change():
+    net, loose = make(), [Term(DECAY.residual, LINE, weight=0.03), EXACT[1], observe(noise=0.02)]
+    found = net.solve(loose, steps=60, **CALL)["c"][-1]
+    (row,) = net.check_solution(loose).coefficients
+    assert row["shift"] == pytest.approx(fit_decay()[0] - found, rel=0.2)
+    assert abs(row["shift"]) > 0.1 * row["standard_error"]
+
+
+def test_coefficients_without_a_standard_error():
+    """Nothing determines a and b of u′ = −a b u by themselves; and without noise=, there is no noise."""
+    net = make()
+    product = Term(lambda x, u, du, ddu, xp, a, b: du[0] + a * b * u, LINE, weight=1e3)
+    terms, call = [product, EXACT[1], observe(noise=0.02)], {"coefficients": {"a": 1.0, "b": 1.5}, "progress": False}
+    history = net.solve(terms, steps=40, **call)
+    assert [row["standard_error"] for row in net.check_solution(terms).coefficients] == [math.inf, math.inf]
+    assert history["a_standard_error"][-1] == math.inf
+    history = net.solve([*terms[:2], observe()], steps=5, **call)
+    assert "a_standard_error" not in history.to_dict()
+    assert np.isnan(net.check_solution([*terms[:2], observe()]).covariance).all()
+    few = net.check_solution([*terms[:2], observe(slice(1), noise="estimate")])
+    assert np.isnan([few.terms[-1]["noise"], *few.covariance.flat]).sum() >= 3
+
+
+@pytest.mark.not_on(host_cupy.NAME)
+@pytest.mark.parametrize(("m", "ends"), [(20, (None, 1.5)), (20, (2.5, None)), (400, (None, 1.5)), (20, (0.0, 9.0))])
+def test_coefficients_stay_within_bounds(place, tmp_path, m, ends):
+    """With c at its bound, the network is e⁻ᶜᵗ; with few points and many."""
+    equation = Term(DECAY.residual, np.linspace(0, 1, m)[:, None], weight=1e3)
+    net, terms, first = make(**place._asdict()), [equation, EXACT[1], observe(noise=0.02)], ends[0] or 1.0
+    bounds, seen = {"c": ends}, []
+    watch = Watch(lambda _, logs: seen.append(logs["c"]))
+    history = net.solve(terms, 60, coefficients={"c": first}, bounds=bounds, callbacks=[watch], progress=False)
+    low, high = (end or none for end, none in zip(ends, (-math.inf, math.inf)))
+    assert low <= min(seen) <= max(seen) <= high
+    c, is_at_bound = min(max(fit_decay()[0], low), high), ends != (0.0, 9.0)
+    assert history["c"][-1] == (c if is_at_bound else pytest.approx(c, abs=5e-3))
+    x = [[0.0], [0.5], [1.0]]
+    np.testing.assert_allclose(net.backend.to_numpy(net.forward(x)), np.exp(-c * np.array(x)), atol=2e-3)
+    net.save(tmp_path / "net")
+    for same in (net, Network.load(tmp_path / "net", **place._asdict())):
+        (row,) = same.check_solution(terms).coefficients
+        assert row["at_bound"] == is_at_bound == math.isnan(row["standard_error"])
+    assert "yes" in repr(net.check_solution(terms)) or not is_at_bound
+
+
+def test_bounds_hold_where_a_call_goes_on():
+    net, short = make(), {"damping": 1e9, "progress": False}
+    net.solve(TERMS, 12, **CALL)
+    assert net.solve(TERMS, 1, coefficients={"c": 1.0}, bounds={"c": (None, 1.5)}, **short)["c"] == [1.5]
+
+
+def test_a_solution_to_check():
+    with pytest.raises(ValueError, match="whose last training was solve; call solve before"):
+        make().check_solution(TERMS)
 
 
 def test_it_ends_where_no_step_lowers_the_cost():
@@ -300,6 +412,12 @@ REFUSED = [
     ({}, {"coefficients": {"c": np.inf}}, "coefficients['c']=inf must be a finite number"),
     ({}, {"coefficients": {"cost": 1.0}}, "coefficients has the name 'cost'"),
     ({}, {"coefficients": {"c": 1.0, "k": 1.0}}, "coefficients has 'k', which no residual takes"),
+    ({}, {"bounds": [("c", 0)]}, "bounds=[('c', 0)] must be a dict of pairs"),
+    ({}, {"bounds": {"k": (0, None)}}, "bounds has 'k', which is no coefficient; choose from 'c'"),
+    ({}, {"bounds": {"c": 0}}, "bounds['c']=0 must be a pair (low, high)"),
+    ({}, {"bounds": {"c": ("a", None)}}, "low of bounds['c']='a' must be a finite number"),
+    ({}, {"bounds": {"c": (2, 0)}}, "bounds['c']=(2, 0) must be in increasing order and contain the first value"),
+    ({}, {"bounds": {"c": (1.5, None)}}, "contain the first value of the coefficient, 1"),
     ({}, {"terms": [FEW]}, "a residual has shape (1,) at 20 points, but must have (20,)"),
     ({}, {"terms": [ONE_NUMBER]}, "a residual has shape () at 20 points"),
     ({}, {"terms": [Term(lambda x, u, *_: np.sin(u), LINE)]}, "term 0 cannot be computed and differentiated"),
@@ -319,11 +437,16 @@ def test_wrong_arguments_change_nothing(options, arguments, message):
     assert net.value is before
 
 
-@pytest.mark.parametrize("wrong", [{"residual": 1.0}, {"weight": 0.0}, {"draw": (0, 1)}])
+@pytest.mark.parametrize("wrong", [{"residual": 1.0}, {"weight": 0.0}, {"draw": (0, 1)}, {"noise": 0.0}])
 def test_wrong_terms(wrong):
     ((name, value),) = wrong.items()
     with pytest.raises(ValueError, match=re.escape(f"{name}={value} must be ")):
         Term(**{"residual": START.residual, "x": LINE, **wrong})
+
+
+def test_observations_are_not_drawn():
+    with pytest.raises(ValueError, match="draw does not go with noise"):
+        Term(START.residual, LINE, draw=draw_line, noise="estimate")
 
 
 MATRIX = np.random.default_rng(2).standard_normal((20, 20))

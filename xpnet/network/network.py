@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from xpnet.core.scaling import Scaling
     from xpnet.core.schedules import Schedule
     from xpnet.inference import Bars, Coverage, Summary
-    from xpnet.physics import Term
+    from xpnet.physics import SolutionCheck, Term
     from xpnet.training.callback import Callback
     from xpnet.value import Provenance
     from xpnet.value.structure import Task
@@ -584,6 +584,7 @@ class Network:
         steps: int = 200,
         *,
         coefficients: dict[str, float] | None = None,
+        bounds: dict[str, tuple[float | None, float | None]] | None = None,
         redraw: int = 20,
         damping: float = 1e-3,
         callbacks: Sequence[Callback] = (),
@@ -592,14 +593,25 @@ class Network:
         """Solve differential equations: minimize ½ Σ weight · mean r² of a list of `xpnet.Term`, which has an example.
 
         The steps are those of `LevenbergMarquardt`, and end early where none lowers the cost. Unknown `coefficients`,
-        {name: first value}, are learned along; a second call with the same ones goes on with the values that it found.
-        Points of terms with `draw` change after every `redraw` steps. Returns the cost and the coefficients after each
-        step; see :doc:`/use/differential-equations`.
+        {name: first value}, are learned along, within `bounds`, {name: (least, largest)}, where None is no bound; a
+        second call with the same ones goes on with the values that it found. Points of terms with `draw` change after
+        every `redraw` steps. Returns the cost and the coefficients after each step, and standard errors after the last
+        one if a term has `noise`; see :doc:`/use/differential-equations`.
         """
         from xpnet.physics import solve
 
-        solve(self, terms, steps, coefficients, redraw, damping, callbacks, progress).give_to([self])
+        solve(self, terms, steps, coefficients, bounds, redraw, damping, callbacks, progress).give_to([self])
         return self.history
+
+    def check_solution(self, terms: Sequence[Term]) -> SolutionCheck:
+        """Check how well `solve` has fitted the network to `terms`; print the result. Synchronizes.
+
+        It holds the residuals of each term, and the coefficients with their standard errors and covariance, if terms
+        have `noise`; see :doc:`/use/differential-equations`.
+        """
+        from xpnet.physics import check_solution
+
+        return check_solution(self._value, terms)
 
     def split_rows(self, data: Any, split: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return the numbers of the rows that ``train(data, validation_split=split)`` trains on, and validates on.

@@ -1,11 +1,14 @@
 """Equations: networks that solve them, and the Laplace approximation of what data leave open."""
 
+from xpnet.physics._check import SolutionCheck, check_solution
 from xpnet.physics._laplace import fit_laplace
 from xpnet.physics._residuals import Term
 from xpnet.physics._solve import solve
 
 __all__ = [
+    "SolutionCheck",
     "Term",
+    "check_solution",
     "fit_laplace",
     "solve",
 ]

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Annotated, Any, NamedTuple
 
-from xpnet._checks import Real, check_fields, show
+from xpnet._checks import Real, check_fields, in_range, is_text, show
 from xpnet.core.activations import Activation
 from xpnet.core.arrays import Array, Layers, Namespace, count_elements, map_arrays, rows_per_block
 from xpnet.core.dual import jvp, unit_vectors
@@ -25,6 +25,13 @@ from xpnet.errors import ArgumentError
 from xpnet.physics._taylor import Series, Trace, pull_rows, taylor
 
 ROUNDING = 1e-6  # relative differences that rounding may make
+
+
+def parse_noise(name: str, noise: Any) -> Any:
+    """Check the noise of a term."""
+    if is_text(noise) and noise == "estimate":
+        return noise
+    return in_range(name, noise, 0, math.inf, 'or "estimate", or None for an equation', includes_low=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +51,10 @@ class Term:
         gets the k points, (m, k, n_in), and outputs and derivatives of the shape (m, k, n_out).
     weight
         The weight of the mean of ½ r² in the cost, above 0.
+    noise
+        The standard deviation of the noise in the residuals, in their units, above 0, or "estimate", where they compare
+        the outputs with observations; None for an equation, which is to hold exactly. `Network.check_solution` then
+        finds the standard errors of coefficients.
     draw
         ``draw(rng, n)``: n points of the region where the equation holds, (n, n_in), or rows of points, (n, k, n_in).
         If given, `Network.solve` draws the points of this term anew, where residuals are large.
@@ -54,7 +65,7 @@ class Term:
     Raises
     ------
     ArgumentError
-        If a function cannot be called, or the weight is out of range.
+        If a function cannot be called, a number is out of range, or `draw` is given with `noise`.
 
     Examples
     --------
@@ -74,6 +85,7 @@ class Term:
     x: Any
     weight: Annotated[float, Real(0, math.inf, "1 is usual", includes_low=False)] = 1.0
     draw: Callable[..., Any] | None = None
+    noise: Annotated[Any, parse_noise] = None
     pairs: Sequence[tuple[int, int]] = ()
 
     def __post_init__(self) -> None:
@@ -85,6 +97,8 @@ class Term:
         if self.draw is not None and not callable(self.draw):
             raise ArgumentError(f"draw={show(self.draw)} must be a function (rng, n) -> points (n, n_in), or None")
         check_fields(self)
+        if self.draw is not None and self.noise is not None:
+            raise ArgumentError("draw does not go with noise: observations have points of their own; leave out one")
 
 
 class MissingPairError(ArgumentError):

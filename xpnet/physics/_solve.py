@@ -16,7 +16,8 @@ from xpnet.data.sampling import IN_ORDER, make_generator
 from xpnet.data.source import Chunk, Resident
 from xpnet.errors import ArgumentError, DivergenceError
 from xpnet.physics._residuals import Present, Term, evaluate, linearize, mean_cost
-from xpnet.physics._terms import check_network, parse_coefficients, parse_terms, read_points
+from xpnet.physics._sampling import find_sampling, find_standard_errors
+from xpnet.physics._terms import check_network, parse_bounds, parse_coefficients, parse_terms, read_points
 from xpnet.training import ChunkResults, Data, Job, Plan, Stream, refuse_rates, train, warn_of_no_step
 from xpnet.training.callback import Callback, Trainee, Training
 from xpnet.value import Objective, Value, init_optimizer
@@ -33,6 +34,7 @@ def solve(
     terms: Sequence[Term],
     steps: int,
     coefficients: dict[str, float] | None,
+    bounds: dict[str, tuple[float | None, float | None]] | None,
     redraw: int,
     damping: float,
     callbacks: Sequence[Callback],
@@ -45,7 +47,8 @@ def solve(
     plan = Plan(epochs=steps, callbacks=callbacks, progress=progress)
     refuse_rates(plan.callbacks, "solve")
     with value.scope():
-        descent = Descent(value, parse_terms(terms, first, value), first, optimizer, redraw)
+        parsed, intervals = parse_terms(terms, first, value), parse_bounds(bounds, first)
+        descent = Descent(value, parsed, first, intervals, optimizer, redraw)
         points = value.xp.concat([value.xp.reshape(term.x, (-1, value.model.n_in)) for term in descent.terms], axis=0)
         targets = value.backend.asarray(np.zeros((points.shape[0], 1)), value.dtype)  # what residuals should be
     learnt = f", learning {', '.join(first)}" if first else ""
@@ -73,6 +76,8 @@ class Descent(Callback):
         The terms at their first points, on the device.
     first
         The first values of the coefficients.
+    bounds
+        The least and the largest value of each coefficient, (2, k).
     optimizer
         Says how the damping begins.
     redraw
@@ -82,9 +87,16 @@ class Descent(Callback):
     division = ()  # a lone network has no group
 
     def __init__(
-        self, value: Value, terms: Sequence[Term], first: dict[str, float], optimizer: LevenbergMarquardt, redraw: int
+        self,
+        value: Value,
+        terms: Sequence[Term],
+        first: dict[str, float],
+        bounds: np.ndarray,
+        optimizer: LevenbergMarquardt,
+        redraw: int,
     ) -> None:
-        self.value, self.terms, self.first, self.redraw = value, terms, first, redraw
+        self.value, self.terms, self.first, self.bounds, self.redraw = value, terms, first, bounds, redraw
+        self.is_bounded = bool(np.isfinite(bounds).any())
         self.draws = any(term.draw is not None for term in terms)
         state = init_optimizer(optimizer, value.layers, value.place)
         self.damping, self.memory = state.hyperparameters.damping, state.memory
@@ -98,9 +110,12 @@ class Descent(Callback):
         pairs = value.objective.coefficients or {}
         if {name: pairs[name][0] for name in pairs} == self.first:
             self.coefficients = {name: pairs[name][1] for name in self.first}
-        numbers = np.array([*self.coefficients.values()]).reshape(-1, 1)
-        column = value.backend.asarray(numbers, value.dtype)
-        self.parameters = value.xp.concat([join_layers(value.layers, value.xp), column], axis=0)
+        numbers = np.clip([*self.coefficients.values()], *self.bounds).reshape(-1, 1)
+        weights, column = join_layers(value.layers, value.xp), value.backend.asarray(numbers, value.dtype)
+        self.parameters = value.xp.concat([weights, column], axis=0)
+        free = np.outer([-np.inf, np.inf], np.ones(weights.shape[0]))
+        ends = np.concatenate([free, self.bounds], axis=1)[..., None]
+        self.ends = [value.backend.asarray(end, value.dtype) for end in ends]  # of all parameters
         self.linear: LinearProblem | None = None  # at these parameters; computed when it is needed
         # What the next step begins from, unless a callback gives another value
         self.stored: Any = value.stored
@@ -124,8 +139,9 @@ class Descent(Callback):
         linear, self.steps = value.backend.take_steps(self._step), self.steps + 1
         present = self.unpack(self.parameters)
         self.coefficients = {name: float(number) for name, number in present.coefficients.items()}
+        parts = zip(self.first.items(), self.coefficients.values(), self.bounds.T)
         self.objective = Objective(
-            coefficients={name: (self.first[name], self.coefficients[name]) for name in self.first}
+            coefficients={name: (first, number, number in ends) for (name, first), number, ends in parts}
         )
         self.stored = value.state._replace(layers=map_arrays(value.backend.copy, present.layers))
         changes |= {"stored": self.stored, "objective": self.objective}
@@ -141,20 +157,27 @@ class Descent(Callback):
         self.training.stopped |= not self.draws and float(self.memory.growth) >= LARGEST_GROWTH
 
     def on_train_end(self) -> None:
-        """Warn if no step has lowered the cost."""
+        """Warn if no step has lowered the cost; else add the standard errors of coefficients to the last logs."""
         if self.training.completed and not self.has_moved:
             warn_of_no_step("solve", self.training.history)
+        elif self.has_moved and self.first and any(term.noise for term in self.terms):
+            held = [at_bound for *_, at_bound in (self.objective.coefficients or {}).values()]
+            present, to_numpy = self.unpack(self.parameters), self.value.backend.to_numpy
+            covariance, _ = find_sampling(self.terms, present, held, to_numpy)
+            pairs = zip(self.first, find_standard_errors(covariance))
+            self.training.history.rows[-1] |= {f"{name}_standard_error": error for name, error in pairs}
 
     def _step(self) -> LinearProblem:
         """Change the parameters, if the cost then falls; return the linear problem at them. Synchronizes."""
         linear, xp = self.linear or self._linearize(self.parameters), self.value.xp
 
         def measure(parameters: Array) -> Array:
-            return mean_cost(self.terms, self.unpack(parameters))
+            return mean_cost(self.terms, self.unpack(self._stop_at_bounds(parameters)))
 
-        new, self.memory, falls = descend(self.parameters, linear, measure, self.memory, self.damping, xp)
+        new, self.memory, falls = descend(self.parameters, self._hold(linear), measure, self.memory, self.damping, xp)
         if bool(falls):
-            self.parameters, linear, self.has_moved = new, self._linearize(new), True
+            self.parameters, self.has_moved = self._stop_at_bounds(new), True
+            linear = self._linearize(self.parameters)
         self.linear = linear
         return linear
 
@@ -163,6 +186,33 @@ class Descent(Callback):
         if not self.value.backend.all_finite([linear.matrix, linear.gradient, linear.cost[None]]):
             raise DivergenceError(NOT_FINITE)
         return linear
+
+    def _stop_at_bounds(self, new: Array) -> Array:
+        """Shorten a step so that it ends where the first coefficient reaches a bound."""
+        xp, (low, high) = self.value.xp, self.ends
+        if not self.is_bounded:
+            return new
+        change = new - self.parameters
+        moves, ones = change != 0.0, xp.ones_like(change)
+        end = xp.where(change > 0.0, high, low)
+        parts = xp.where(moves, (end - self.parameters) / xp.where(moves, change, ones), 2.0 * ones)
+        part = xp.minimum(xp.min(parts), ones[0, 0])
+        return xp.where(parts > part, self.parameters + part * change, end)
+
+    def _hold(self, linear: LinearProblem) -> LinearProblem:
+        """Leave coefficients out of a linear problem that are at a bound, and whose step goes beyond it."""
+        if not self.is_bounded:
+            return linear
+        xp, (low, high), at = self.value.xp, self.ends, self.parameters
+        mu = self.memory.mu
+        change = linear.solve(xp.where(mu > 0.0, mu, self.damping * linear.largest), xp)
+        beyond = ((at <= low) & (change < 0.0)) | ((at >= high) & (change > 0.0))
+        free = xp.astype(xp.logical_not(beyond), at.dtype)
+        linear = linear._replace(gradient=linear.gradient * free)
+        if linear.few is None:
+            return linear._replace(matrix=linear.matrix * free * free.mT)
+        r, rows = linear.few[0], linear.few[1] * free.mT
+        return linear._replace(matrix=xp.matmul(rows, rows.mT), few=(r, rows))
 
     def _draw(self, k: int, rng: np.random.Generator) -> Term:
         """Draw points anew for term k, if it can, in proportion to |r| plus its mean. Synchronizes."""

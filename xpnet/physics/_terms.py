@@ -63,6 +63,30 @@ def parse_coefficients(coefficients: Any) -> dict[str, float]:
     }
 
 
+def parse_bounds(bounds: Any, first: dict[str, float]) -> np.ndarray:
+    """Check bounds of coefficients; return the least and the largest value of each, (2, k)."""
+    if bounds is not None and not is_dict(bounds):
+        raise ArgumentError(f"bounds={show(bounds)} must be a dict of pairs, such as {{'c': (0, None)}}")
+    intervals = dict.fromkeys(first, (-math.inf, math.inf))
+    for name, pair in (bounds or {}).items():
+        if name not in first:
+            raise ArgumentError(f"bounds has {name!r}, which is no coefficient; choose from {choices(first)}")
+        if not is_list(pair) or len(pair) != 2:
+            raise ArgumentError(f"bounds[{name!r}]={show(pair)} must be a pair (low, high), with None for no bound")
+        ends = zip(("low", "high"), pair, (-math.inf, math.inf))
+        low, high = (
+            none if end is None else in_range(f"{side} of bounds[{name!r}]", end, -math.inf, math.inf, "", False)
+            for side, end, none in ends
+        )
+        if not (low < high and low <= first[name] <= high):
+            raise ArgumentError(
+                f"bounds[{name!r}]={show(pair)} must be in increasing order and contain the first value of the "
+                f"coefficient, {first[name]:g}"
+            )
+        intervals[name] = low, high
+    return np.array([*intervals.values()]).reshape(-1, 2).T
+
+
 def parse_terms(terms: Any, first: dict[str, float], value: Value) -> list[Term]:
     """Check terms; their points move to the device, and their residuals get only the coefficients that they take.
 
@@ -81,9 +105,13 @@ def parse_terms(terms: Any, first: dict[str, float], value: Value) -> list[Term]
         replace(term, x=read_points(term.x, f"x of term {k}", value), residual=_give(term.residual, its_names))
         for k, (term, its_names) in enumerate(zip(terms, taken))
     )
-    numbers = {name: value.backend.asarray(np.asarray(number), value.dtype) for name, number in first.items()}
-    present = Present(value.layers, value.model.sigmas, numbers, value.xp)
-    return check_residuals(placed, present, value)
+    return check_residuals(placed, make_present(value, first), value)
+
+
+def make_present(value: Value, coefficients: dict[str, float]) -> Present:
+    """Put a network and values of coefficients together."""
+    numbers = {name: value.backend.asarray(np.asarray(number), value.dtype) for name, number in coefficients.items()}
+    return Present(value.layers, value.model.sigmas, numbers, value.xp)
 
 
 def _find_coefficients(residual: Any, names: Sequence[str]) -> list[str]:

@@ -217,9 +217,9 @@ def _check_objective(objective: Objective, model: Model) -> None:
     fits = all(type(number) in (int, float) and 0 <= number < np.inf for number in weights)
     require(fits, "slope_weight", weight, "a number of at least 0, or one for each input")
     for name, pair in check_dict("coefficients", {} if pairs is None else pairs).items():
-        numbers = [*cast("tuple[Any, ...]", pair)] if isinstance(pair, tuple) else []
-        fits = [*map(type, numbers)] == [float, float] and bool(np.isfinite(numbers).all())
-        require(fits, f"coefficients[{name!r}]", pair, "two finite numbers")
+        parts = [*cast("tuple[Any, ...]", pair)] if isinstance(pair, tuple) else []
+        fits = [*map(type, parts)] == [float, float, bool] and bool(np.isfinite(parts).all())
+        require(fits, f"coefficients[{name!r}]", pair, "two finite numbers, and whether the second is a bound")
 
 
 def _check_seeds(seeds: Seeds, _: Model) -> None:

@@ -38,12 +38,12 @@ class Objective(NamedTuple):
     slope_weight
         The weight of the slopes of targets, a number or one for each input; 0 without them.
     coefficients
-        The first and the present values of the coefficients of the equations that `solve` fitted them to, by their
-        names; None if there are no equations.
+        The first and the present values of the coefficients of the equations that `solve` fitted them to, and whether
+        the present one is a bound, by their names; None if there are no equations.
     """
 
     slope_weight: float | list[float] = 0.0
-    coefficients: Mapping[str, tuple[float, float]] | None = None
+    coefficients: Mapping[str, tuple[float, float, bool]] | None = None
 
 
 class Value(NamedTuple):

@@ -1,0 +1,83 @@
+"""Checking a solution: the residuals of each term, and the coefficients with their standard errors."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from xpnet.errors import ArgumentError
+from xpnet.inference import table
+from xpnet.physics._residuals import Term, evaluate
+from xpnet.physics._sampling import find_sampling, find_shifts, find_standard_errors
+from xpnet.physics._terms import check_network, make_present, parse_terms
+from xpnet.value import Value, make_table
+
+
+@dataclass(frozen=True, eq=False)
+class SolutionCheck:
+    """How well a network solves equations, and how well observations determine coefficients; printing it shows tables.
+
+    Attributes
+    ----------
+    terms : list of dict
+        For each term: ``term``, its number from 0; ``points``, their number; ``residual``, the root of the mean of r²
+        there; ``noise``, the standard deviation of its observations, given or estimated: 0 for equations, NaN if there
+        are too few residuals to estimate it.
+    coefficients : list of dict
+        For each coefficient: ``coefficient``, its name; ``value``; ``standard_error``, by the noise of the
+        observations; ``shift``, by how much the value would change if the steps went on and all equations held exactly,
+        in linear approximation: weights of equations are too small unless this is a small part of the standard error;
+        ``at_bound``, whether it is at a bound, and has no standard error (NaN), as those of the others hold for this
+        value of it. A coefficient that nothing determines has an infinite one.
+    covariance : np.ndarray
+        The covariance of the coefficients, (k, k), in their order.
+    """
+
+    terms: list[dict[str, Any]]
+    coefficients: list[dict[str, Any]]
+    covariance: np.ndarray
+
+    def __repr__(self) -> str:
+        """Tables of terms and coefficients."""
+        return "\n\n".join(table(lines) for lines in self._tables())
+
+    def _repr_html_(self) -> str:
+        """Return the tables for notebooks."""
+        return "".join(map(make_table, self._tables()))
+
+    def _tables(self) -> list[list[list[str]]]:
+        return [
+            [[name.replace("_", " ") for name in rows[0]], *([_format(part) for part in row.values()] for row in rows)]
+            for rows in (self.terms, self.coefficients)
+            if rows
+        ]
+
+
+def check_solution(value: Value, terms: Sequence[Term]) -> SolutionCheck:
+    """Check how well a network solves equations; see `Network.check_solution`. Synchronizes."""
+    check_network(value)
+    fitted, to_numpy = value.objective.coefficients, value.backend.to_numpy
+    if fitted is None:
+        raise ArgumentError("check_solution needs a network whose last training was solve; call solve before")
+    numbers, held = {name: number for name, (_, number, _) in fitted.items()}, [at for *_, at in fitted.values()]
+    with value.scope():
+        terms, present = parse_terms(terms, numbers, value), make_present(value, numbers)
+        covariance, noise = find_sampling(terms, present, held, to_numpy)
+        shifts = find_shifts(terms, present, held, to_numpy)
+        residuals = [np.sqrt(np.mean(to_numpy(evaluate(term, present)) ** 2)) for term in terms]
+    lines = zip(terms, residuals, noise)
+    rows = [
+        {"term": k, "points": term.x.shape[0], "residual": float(residual), "noise": float(std)}
+        for k, (term, residual, std) in enumerate(lines)
+    ]
+    columns = zip(numbers.items(), find_standard_errors(covariance), shifts, held)
+    coefficients = [
+        {"coefficient": name, "value": number, "standard_error": error, "shift": float(shift), "at_bound": at_bound}
+        for (name, number), error, shift, at_bound in columns
+    ]
+    return SolutionCheck(rows, coefficients, covariance)
+
+
+def _format(part: Any) -> str:
+    return f"{part:.4g}" if isinstance(part, float) else ["no", "yes"][part] if isinstance(part, bool) else str(part)

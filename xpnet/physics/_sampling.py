@@ -1,0 +1,120 @@
+"""Standard errors: how unknown coefficients would change with the noise of the observations.
+
+Weights and coefficients θ minimize ½ ‖r + J δθ‖² near a solution, where the rows of r and J are those of all terms,
+multiplied by √(w/m). Noise ε of the observations moves the minimum by −J⁺ ε. The coefficients among θ move by −G⁺ ε,
+where G is what is left of their columns beside those of the weights (R. Frisch and F. V. Waugh, "Partial Time
+Regressions as Compared with Individual Trends", Econometrica 1, 1933). So their covariance is G⁺ Σ G⁺ᵀ, with the
+variances Σ of the observations; equations have none, as they hold in every sample. The terms determine far fewer
+combinations of weights than there are; those beyond have singular values that are only rounding.
+
+The variance of an observation is given, or estimated as Σ r² / (m − γ) over the m of its term. γ is the part of the
+term in the trace of J J⁺, the number of parameters that all terms determine.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from xpnet.core.arrays import Array
+from xpnet.physics._residuals import Present, Term, compute_rows
+
+# Singular values relative to the largest that count as rounding: of weights, where standard errors were the same to
+# 1e-5 for all from 1e-8 to 1e-12; and of coefficients, which nothing determines then
+NO_WEIGHT, NO_COEFFICIENT = 1e-10, 1e-7
+PART = 1e-3  # of an undetermined combination, from which a coefficient is undetermined
+EXACT = 1e2  # by which rows of equations are multiplied to see where coefficients are if the equations hold
+LEAST_FREEDOM = 0.5  # residuals beyond what weights and coefficients fit, to estimate noise from
+
+
+class Sampling(NamedTuple):
+    """What the noise of observations does to coefficients."""
+
+    covariance: np.ndarray  # of the coefficients, (k, k); infinite if nothing determines one, NaN if it is held
+    noise: np.ndarray  # the standard deviation of the residuals of each term; 0 of equations, NaN if too few are left
+
+
+def find_sampling(
+    terms: Sequence[Term], present: Present, held: Sequence[bool], to_numpy: Callable[[Array], np.ndarray]
+) -> Sampling:
+    """Find the covariance of coefficients. Synchronizes.
+
+    Parameters
+    ----------
+    terms
+        The terms, with their points on the device.
+    present
+        The network and the coefficients.
+    held
+        Whether each coefficient is held at a bound.
+    to_numpy
+        Moves an array to the host.
+    """
+    blocks, k = [_read_rows(term, present, to_numpy) for term in terms], len(held)
+    lengths, free = [len(block) for block in blocks], np.flatnonzero(~np.array(held, bool))
+    moves, leverage, is_determined = _solve(np.concatenate(blocks), k, free)
+    leverages = np.split(leverage, np.cumsum(lengths)[:-1])
+    noise = np.array([_find_noise(*parts) for parts in zip(terms, blocks, leverages)])
+    scales = noise * [math.sqrt(term.weight / term.x.shape[0]) for term in terms]
+    effects = moves * np.repeat(scales, lengths)
+    covariance = np.full((k, k), np.nan)
+    if noise.any():
+        covariance[np.ix_(free, free)] = effects @ effects.T
+        covariance[free[~is_determined], free[~is_determined]] = np.inf
+    return Sampling(covariance, noise)
+
+
+def find_shifts(
+    terms: Sequence[Term], present: Present, held: Sequence[bool], to_numpy: Callable[[Array], np.ndarray]
+) -> np.ndarray:
+    """Find how coefficients are yet to change, (k,), to minimize the cost with equations that hold exactly.
+
+    The parameters are those of `find_sampling`. Synchronizes.
+    """
+    factors = [1.0 if term.noise else EXACT for term in terms]
+    rows = np.concatenate([f * _read_rows(term, present, to_numpy) for f, term in zip(factors, terms)])
+    shifts, free = np.full(len(held), np.nan), np.flatnonzero(~np.array(held, bool))
+    shifts[free] = -_solve(rows, len(held), free)[0] @ rows[:, -1]
+    return shifts
+
+
+def find_standard_errors(covariance: np.ndarray) -> list[float]:
+    """List the standard errors of coefficients with a covariance."""
+    return np.sqrt(np.diagonal(covariance)).tolist()
+
+
+def _read_rows(term: Term, present: Present, to_numpy: Callable[[Array], np.ndarray]) -> np.ndarray:
+    """Compute the rows of J and r, (m, P + 1); of an equation with many points, as few with the same products."""
+    rows: list[np.ndarray] = []
+    for r, part in compute_rows(term, present):
+        rows = [np.concatenate([*rows, np.concatenate([to_numpy(part), to_numpy(r)], axis=1)])]
+        if term.noise is None and len(rows[0]) > rows[0].shape[1]:
+            rows = [np.linalg.qr(rows[0], mode="r")]
+    return rows[0]
+
+
+def _solve(rows: np.ndarray, k: int, free: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Compute G⁺ of the free ones among k coefficients, the diagonal of J J⁺, and which coefficients are determined."""
+    weights, columns = rows[:, : -1 - k], rows[:, -1 - k : -1][:, free]
+    basis, s, _ = np.linalg.svd(weights, full_matrices=False)
+    basis = basis[:, s > NO_WEIGHT * s[0]]
+    sizes = np.maximum(np.linalg.norm(columns, axis=0), np.finfo(np.float64).tiny)
+    rest = columns / sizes
+    for _ in range(2):  # the second time removes the rounding of the first
+        rest = rest - basis @ (basis.T @ rest)
+    others, s, combinations = np.linalg.svd(rest, full_matrices=False)
+    is_known = s > NO_COEFFICIENT
+    others, known, unknown = others[:, is_known], combinations[is_known], combinations[~is_known]
+    moves = (known.T / s[is_known]) @ others.T / sizes[:, None]
+    leverage = np.sum(basis**2, axis=1) + np.sum(others**2, axis=1)
+    return moves, leverage, (np.abs(unknown) < PART).all(axis=0)
+
+
+def _find_noise(term: Term, rows: np.ndarray, leverage: np.ndarray) -> float:
+    """Find the standard deviation of the residuals of a term, 0 of an equation, NaN if it cannot be estimated."""
+    if not isinstance(term.noise, str):
+        return term.noise or 0.0
+    freedom = len(rows) - float(np.sum(leverage))
+    squares = float(np.sum(rows[:, -1] ** 2)) * len(rows) / term.weight
+    return math.sqrt(squares / freedom) if freedom > LEAST_FREEDOM else math.nan
