@@ -9,8 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet import SGD, ArgumentError, DivergenceError, Ensemble, Network
+from xpnet.export import to_onnx
 
 from . import oracle as known
+from . import own
+from .exports import run_onnx
 from .generate import Operation, register
 from .world import (
     Containers,
@@ -27,6 +30,7 @@ from .world import (
     make_network,
     make_optimizer,
     make_oracle,
+    new_path,
     to_host,
 )
 
@@ -219,6 +223,10 @@ def laplace(world: World, r: random.Random) -> None:
     door, twin = clone(net, r)
     for name, each in (("", net), (f", of a clone by {door}", twin)):
         assert_close(each.predict_std(new.x), drop_single(std), 1e-6, f"error bars by fit_laplace{name}", std.max())
+    if is_installed("onnx") and is_installed("onnxruntime") and not any(own.find_factors(net)):
+        to_onnx(net, path := new_path(".onnx"), return_std=True)
+        found = run_onnx(path, {"x": new.x.astype("float64")}, ["std"])[0]
+        assert_close(found, std, 1e-6, "error bars by onnxruntime", std.max())
 
 
 @operation(weight=2, reads=True)
