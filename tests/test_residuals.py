@@ -50,16 +50,18 @@ def test_steps_flush_subnormal_numbers():
 
 def burgers_with_a_twist(x, u, du, ddu, xp, nu, k):
     """Nonlinear in all it gets, with two outputs; (m,)."""
-    return (du[1] * u + xp.sin(k * x) * ddu[0] * du[0] - nu**2 * ddu[1])[:, 0] + u[:, 1] * du[0][:, 1] * ddu[0, 1][:, 0]
+    r = du[1] * u + xp.sin(k * x[:, :2]) * ddu[0] * du[0] - nu**2 * ddu[1]
+    return r[:, 0] + u[:, 1] * du[0][:, 1] * ddu[0, 1][:, 0]
 
 
 def other_equation(x, u, du, ddu, xp, k, **_):
-    return u[:, :1] - k * x[:, 1:]
+    return u[:, :1] - k * x[:, 1:2]
 
 
 def couples(x, u, du, ddu, xp, nu, **_):
     """Couples the three points of a row, (m, 3, ...)."""
-    return u[:, 0, 0] * ddu[1, 0][:, 1, 1] - nu * xp.sum(x * du[1] * ddu[0], axis=(1, 2)) + u[:, 2, 1]
+    first = u[:, 0, 0] * ddu[1, 0][:, 1, 1] - nu * xp.sum(du[1] * ddu[0, 0], axis=(1, 2))
+    return first + x[:, 1, 0] * u[:, 2, 1] * ddu[0, 2][:, 0, 1]
 
 
 @pytest.mark.not_on("jax", host_cupy.NAME)  # compiles for ten seconds; lacks cuSOLVER
@@ -69,19 +71,19 @@ def couples(x, u, du, ddu, xp, nu, **_):
 )
 def test_a_step_solves_the_damped_linear_problem(place, m, activation):
     """−(JᵀJ + μ)⁻¹ Jᵀr, with the derivatives of the residuals by central differences."""
-    sizes, x = (2, 3, 2), np.random.default_rng(1).uniform(-1, 1, (m, 2))
+    sizes, x = (3, 3, 2, 2), np.random.default_rng(1).uniform(-1, 1, (m, 3))
     net = make(sizes, activation=activation, seed=1)
     parts = [(burgers_with_a_twist, x, 3.0), (other_equation, x[:3], 0.5)]
-    parts += [(couples, np.random.default_rng(2).uniform(-1, 1, (m // 2, 3, 2)), 2.0)]
+    parts += [(couples, np.random.default_rng(2).uniform(-1, 1, (m // 2, 3, 3)), 2.0)]
 
     def residuals(parameters):
         other, (nu, k) = with_parameters(net, parameters[:-2]), parameters[-2:]
         results = []
         for residual, at, weight in parts:
-            points, shape = at.reshape(-1, 2), (*at.shape[:-1], 2)
-            du = [other.jacobian(points)[..., i].reshape(shape) for i in range(2)]
-            mixed = {(i, j): other.hessian(points)[..., i, j].reshape(shape) for i in range(2) for j in range(2)}
-            ddu = {**mixed, **{i: mixed[i, i] for i in range(2)}}
+            points, shape = at.reshape(-1, 3), (*at.shape[:-1], 2)
+            du = np.moveaxis(other.jacobian(points), -1, 0).reshape(3, *shape)
+            second = np.moveaxis(other.hessian(points), (-2, -1), (0, 1)).reshape(3, 3, *shape)
+            ddu = {**{pair: second[pair] for pair in np.ndindex(3, 3)}, **{i: second[i, i] for i in range(3)}}
             r = residual(at, other.forward(points).reshape(shape), du, ddu, np, nu=nu, k=k)
             results.append(math.sqrt(weight / len(at)) * r.reshape(-1))
         return np.concatenate(results)
@@ -136,10 +138,10 @@ def test_points_of_a_row_belong_together(place):
 
 @pytest.mark.parametrize("m", [5, 60])
 def test_rows_that_are_summed_in_blocks(monkeypatch, m):
-    x, steps = np.random.default_rng(0).uniform(-1, 1, (m, 3, 2)), []
+    x, steps = np.random.default_rng(0).uniform(-1, 1, (m, 3, 3)), []
     for elements in (arrays.BLOCK_ELEMENTS, 80):
         monkeypatch.setattr(arrays, "BLOCK_ELEMENTS", elements)
-        net = make((2, 4, 2))
+        net = make((3, 4, 2))
         history = net.solve([Term(couples, x)], 2, coefficients={"nu": 1.0}, progress=False)
         steps.append([*history["nu"], *history["cost"], *flatten(net)])
     np.testing.assert_allclose(*steps, rtol=1e-9)
@@ -459,6 +461,7 @@ MIXED = [
     lambda x, u, du, ddu, xp: xp.matmul(xp.asarray(MATRIX, device=u.device), u),
     lambda x, u, du, ddu, xp: u / xp.max(xp.abs(u)),
     lambda x, u, du, ddu, xp: u * xp.exp(20.0 * x) - 1e-5 * xp.sum(u),
+    lambda x, u, du, ddu, xp: u - 1e-4 * xp.mean(u),
 ]
 ROW_BY_ROW = [
     lambda x, u, du, ddu, xp: u - xp.asarray(LINE**2, device=u.device),
