@@ -161,11 +161,14 @@ def test_the_error_bars_of_a_linear_network_are_those_of_bayesian_regression(sta
         np.array([*memory.weights[0][0][0], memory.weights[0][1][0, 0]]),
         np.reshape(net.predict_std(new), (5, -1)),
     )
+    between_rows = np.reshape(net.covariance(new), (5, 5, -1))
     for target, noise in enumerate(memory.noise[0]):
         covariance = np.linalg.inv(noise * inputs.T @ inputs + np.diag(alphas))
         variance = 1 / noise + np.sum(points @ covariance * points, axis=1)
         std = np.sqrt(variance) * (net.scaling.y_std[0, target] if standardize else 1.0)
         np.testing.assert_allclose(stds[:, target], std, rtol=1e-4)
+        joint = points @ covariance @ points.T * (net.scaling.y_std[0, target] ** 2 if standardize else 1.0)
+        np.testing.assert_allclose(between_rows[..., target], joint, rtol=1e-4, atol=1e-4 * joint.max())
     np.testing.assert_allclose(net.predict_std(new[0]), net.predict_std(new)[0], rtol=1e-12)
     low, high = net.interval(new, 0.9)
     np.testing.assert_allclose(high - low, 2 * 1.6448536 * net.predict_std(new), rtol=1e-6)
@@ -196,9 +199,107 @@ def test_an_ensemble_adds_how_far_its_members_differ():
         lambda: ensemble.predict(X, return_std=True),
         lambda: ensemble.predict_jacobian(X, return_std=True),
         lambda: ensemble.interval(X),
+        lambda: ensemble.posterior(X),
+        lambda: ensemble.covariance(X),
+        lambda: ensemble.sample(X),
     ):
         with pytest.raises(ArgumentError, match="needs fit_laplace of all members"):
             predict()
+
+
+def with_functions(place, n_targets, members=0, options=None, factor=1.0):
+    """A network, or an ensemble, whose posterior is known, and rows at which to look at it."""
+    options = {"activation": "tanh", "task": "regression", "dtype": "float64", **(options or {}), **place._asdict()}
+    sizes, y = [3, 4, n_targets], 5.0 * np.hstack([Y, X[:, 2:] ** 2])[:, :n_targets]
+    model = Ensemble(sizes, members, seed=0, **options) if members else Network(sizes, seed=0, **options)
+    model.train((X / factor, y), 20, **TRAIN)
+    model.fit_laplace((X / factor, y))
+    return model, np.array([[0.5, -1.0, 0.3], [0.6, -1.1, 0.2], [3.0, 2.0, -3.0], [-1.0, 4.0, 1.0]]) / factor
+
+
+CASES = [
+    pytest.param(1, 0, {"standardize": True}, 1.0, id="standardized"),
+    pytest.param(2, 0, {"scale": 0.5}, 0.5, id="scaled, two targets"),
+    pytest.param(1, 2, {}, 1.0, id="ensemble"),
+    pytest.param(2, 3, {"standardize": True}, 1.0, id="ensemble, two targets"),
+]
+
+
+@pytest.mark.parametrize(("n_targets", "members", "options", "factor"), CASES)
+def test_posteriors_and_their_derivatives(place, n_targets, members, options, factor):
+    """Derivatives by differences; standard deviations are those of the diagonal, and without noise."""
+    model, x = with_functions(place, n_targets, members, options, factor)
+    values = model.values if members else [model.value]
+
+    def host(arrays):
+        return [model.backend.to_numpy(array) for array in arrays]
+
+    def differences(compute):
+        h = 1e-5
+        pairs = [(host(compute(x + step)), host(compute(x - step))) for step in h * np.eye(3)]
+        return [np.stack(columns, axis=-1) for columns in zip(*([(a - b) / 2 / h for a, b in zip(*p)] for p in pairs))]
+
+    mean, std, *slopes = host(model.posterior(x))
+    shape = (4,) if n_targets == 1 else (4, n_targets)
+    assert mean.shape == std.shape == shape
+    np.testing.assert_allclose(mean, host([model.predict(x)])[0], rtol=1e-12)
+    for mine, exact in zip(slopes, differences(lambda x: model.posterior(x)[:2])):
+        np.testing.assert_allclose(mine, exact, rtol=1e-5, atol=1e-6)
+    (covariance,) = host([model.covariance(x)])
+    assert covariance.shape == (4, *shape)
+    np.testing.assert_allclose(np.sqrt(np.einsum("ii...->i...", covariance)), std, rtol=1e-10)
+    np.testing.assert_allclose(covariance, np.swapaxes(covariance, 0, 1), rtol=1e-10)
+    y_std = [1.0 if value.scaling is None else value.exact_scaling.y_std[0] for value in values]
+    noise = np.mean([value.laplace.noise * unit**2 for value, unit in zip(values, y_std)], axis=0)
+    noise = noise[0] if n_targets == 1 else noise
+    np.testing.assert_allclose(host([model.predict(x, return_std=True)[1]])[0] ** 2, std**2 + noise, rtol=1e-10)
+    slopes = host(model.predict_jacobian(x, return_std=True))
+    for mine, exact in zip(slopes, differences(lambda x: model.predict(x, return_std=True))):
+        np.testing.assert_allclose(mine, exact, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(slopes[0], host([model.predict_jacobian(x)])[0], rtol=1e-10)
+    for mine, whole in zip(host(model.posterior(x[2])), host(model.posterior(x))):
+        np.testing.assert_allclose(mine, whole[2], rtol=1e-9)
+    np.testing.assert_allclose(host([model.covariance(x[2])])[0], covariance[2, 2], rtol=1e-9)
+
+
+@pytest.mark.parametrize(("n_targets", "members", "options", "factor"), CASES)
+def test_samples_are_functions_with_the_covariance_of_the_posterior(place, n_targets, members, options, factor):
+    model, x = with_functions(place, n_targets, members, options, factor)
+    n, members = 4000, max(members, 1)
+    samples = model.backend.to_numpy(model.sample(x, n)).reshape(members, n, 4, n_targets)
+    mean, std, *_ = (model.backend.to_numpy(part).reshape(4, n_targets, -1)[..., 0] for part in model.posterior(x))
+    covariance = model.backend.to_numpy(model.covariance(x)).reshape(4, 4, n_targets)
+    z = (samples.reshape(-1, 4, n_targets) - mean) / std
+    correlation = np.einsum("nik,njk->ijk", z, z) / len(z)
+    np.testing.assert_allclose(correlation, covariance / (std[:, None] * std), atol=0.07)
+    few = model.backend.to_numpy(model.sample(x[1:3], 10)).reshape(members, 10, 2, n_targets)
+    np.testing.assert_allclose(few, samples[:, :10, 1:3], rtol=1e-9)  # the same functions at other rows
+    one = model.backend.to_numpy(model.sample(x[1], 10)).reshape(members, 10, n_targets)
+    np.testing.assert_allclose(one, samples[:, :10, 1], rtol=1e-9)
+
+
+def test_posteriors_are_those_of_every_backend_dtype_and_block(place, monkeypatch):
+    net, x = with_functions(place, 2)
+    other = net.to("numpy", dtype="float32")
+    results = [*net.posterior(x), net.covariance(x), net.sample(x, 3)]
+    for rtol, model in ((2e-4, other), (1e-9, net)):
+        for mine, theirs in zip([*model.posterior(x), model.covariance(x), model.sample(x, 3)], results):
+            assert str(mine.dtype).endswith(model.dtype)
+            theirs = net.backend.to_numpy(theirs)
+            np.testing.assert_allclose(model.backend.to_numpy(mine), theirs, rtol=rtol, atol=rtol * abs(theirs).max())
+        monkeypatch.setattr("xpnet.core.arrays.BLOCK_ELEMENTS", 40)
+
+
+def test_a_calibration_is_of_targets_and_their_bars_alone():
+    net, (x, *_) = trained(20, laplace=True), X
+    before, (_, slopes) = net.posterior(x), net.predict_jacobian(x, return_std=True)
+    std = net.predict_std(x)
+    net.calibrate((X, 3.0 * Y))
+    for mine, same in zip(net.posterior(x), before):
+        np.testing.assert_array_equal(mine, same)
+    factor = net.predict_std(x) / std
+    assert factor > 2
+    np.testing.assert_allclose(net.predict_jacobian(x, return_std=True)[1], factor * slopes)
 
 
 def test_copies_and_files_have_them_and_other_weights_end_them(tmp_path):
@@ -299,8 +400,14 @@ def test_what_has_no_laplace_approximation():
         net.fit_laplace((X, Y))
     net.minibatch_update((X, Y), 1e-9)
     net.fit_laplace((X, Y))
-    with pytest.raises(ArgumentError, match="return_std=True has no derivatives after fit_laplace"):
-        net.predict_jacobian(X, return_std=True)
+    for other in (make(), Ensemble([3, 2], 2, task="regression")):
+        for call, name in ((other.posterior, "posterior"), (other.covariance, "covariance")):
+            with pytest.raises(ArgumentError, match=rf"{name} needs .* call fit_laplace\(train_data\) first"):
+                call(X)
+    with pytest.raises(ArgumentError, match="n=0"):
+        net.sample(X, 0)
+    with pytest.raises(MemoryError, match=r"covariance between 1,000,000 rows needs .* sample"):
+        net.covariance(np.broadcast_to(X[0], (10**6, 3)))
     with pytest.raises(ArgumentError, match="calibrate with rows is not for members with fit_laplace"):
         Ensemble.of([net, net]).calibrate((X, Y), rows=[range(20), range(20, 40)])
 

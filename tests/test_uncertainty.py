@@ -441,7 +441,7 @@ def refusing():
             "sample(x, 100).std(axis=0)",
         ),
         (lambda: quantiles.predict_std(X), 'predict_std needs cost="gaussian"', "make one with"),
-        (lambda: plain.sample(X), "sample needs dropout", "dropout=0.1"),
+        (lambda: plain.sample(X), "sample before fit_laplace needs dropout", "dropout=0.1"),
         (lambda: diagonal(NUMPY).sample(np.ones((1, 6)), 0), "n=0 must be", "at least 1"),
         (lambda: net.interval(X, 0.9), "level=0.9 needs at least 9 examples for calibrate, and there were 5", "give"),
         (lambda: net.interval(X, 1.5), "level=1.5 must be above 0 and below 1", "0.9 is usual"),

@@ -36,7 +36,6 @@ from xpnet.core.arrays import (
     Array,
     Layers,
     Namespace,
-    blocks,
     combine_arrays,
     join_layers,
     leaves,
@@ -57,8 +56,9 @@ __all__ = [
     "estimate_precisions",
     "find_decays",
     "init_evidence",
+    "linearize",
     "make_laplace",
-    "outputs_with_variances",
+    "outputs_with_stds",
     "sum_groups",
     "weigh_groups",
 ]
@@ -292,16 +292,18 @@ def approximate(evidence: Evidence, layers: Layers, residuals: Residuals, units:
     return make_laplace(matrix * (evidence.noise.mean() * residuals.n), 1.0 / (evidence.noise[0] * factor))
 
 
-def outputs_with_variances(
+def outputs_with_stds(
     sigmas: Sequence[Activation], layers: Layers, factor: Array, noise: Array, x: Array, xp: Namespace
 ) -> Array:
-    """Compute outputs, and the variances of targets around them, (m, n_out, 2); factor and noise are of a `Laplace`."""
-    results: list[Array] = []
-    for block in blocks(x, factor.shape[-1]):
-        zs, activations = forward(layers, sigmas, block, xp)
-        columns: list[Array] = []
-        for unit in unit_vectors(activations[-1], xp):
-            slopes = parameter_jacobian(layers, sigmas, zs, activations, unit, xp)
-            columns.append(xp.sum(xp.matmul(slopes, factor) ** 2, axis=-1))
-        results.append(xp.stack([activations[-1], noise + xp.stack(columns, axis=-1)], axis=-1))
-    return results[0] if len(results) == 1 else xp.concat(results, axis=0)
+    """Compute outputs, and the standard deviations of targets around them, (m, n_out, 2); by those of a `Laplace`."""
+    parts = linearize(sigmas, layers, factor, x, xp)
+    return xp.stack([parts[..., 0], xp.sqrt(noise + xp.sum(parts[..., 1:] ** 2, axis=-1))], axis=-1)
+
+
+def linearize(sigmas: Sequence[Activation], layers: Layers, changes: Array, x: Array, xp: Namespace) -> Array:
+    """Compute the outputs, and what changes of the weights, (P, k), add to them: (..., m, n_out, 1 + k)."""
+    zs, activations = forward(layers, sigmas, x, xp)
+    slopes = [
+        parameter_jacobian(layers, sigmas, zs, activations, unit, xp) for unit in unit_vectors(activations[-1], xp)
+    ]
+    return xp.concat([activations[-1][..., None], xp.matmul(xp.stack(slopes, axis=-2), changes)], axis=-1)

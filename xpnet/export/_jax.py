@@ -13,7 +13,7 @@ from xpnet.backends.base import PatchedNamespace
 from xpnet.core.activations import Activation
 from xpnet.core.arrays import Array, Layer
 from xpnet.core.backprop import forward
-from xpnet.core.laplace import outputs_with_variances
+from xpnet.core.laplace import outputs_with_stds
 from xpnet.core.model import Model
 from xpnet.errors import ArgumentError
 from xpnet.export.parts import require_networks, take_apart, take_laplace, warn_of_losses
@@ -198,6 +198,5 @@ def _compute_outputs(
     a = forward(layers, sigmas, rows, jnp)[1][-1] * y_std + y_mean
     if "laplace" in numbers:
         factor, noise = numbers["laplace"]
-        variances = outputs_with_variances(sigmas, layers, factor, noise, rows, jnp)[..., 1]
-        a = jnp.stack([a, jnp.sqrt(variances) * y_std], axis=-1)
+        a = jnp.stack([a, outputs_with_stds(sigmas, layers, factor, noise, rows, jnp)[..., 1] * y_std], axis=-1)
     return jnp.reshape(a, (*x.shape[:-1], *a.shape[1:]))

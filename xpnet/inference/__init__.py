@@ -9,13 +9,16 @@ from xpnet.inference._derivatives import (
     hvp,
     jacobian,
     read_batch,
+    to_given_inputs,
     value_and_jacobian,
     vjp,
 )
 from xpnet.inference._intervals import (
     Bars,
     Coverage,
+    combine_slopes,
     differentiate,
+    drop_single,
     make_bars,
     measure_coverage,
     predict_interval,
@@ -27,6 +30,7 @@ from xpnet.inference._intervals import (
 )
 from xpnet.inference._novelty import LEAST_ROWS, fit_novelty, predict_novelty
 from xpnet.inference._predict import (
+    compute_in_units,
     dropout_masks,
     predict,
     predict_outputs,
@@ -41,8 +45,11 @@ __all__ = [
     "Summary",
     "activations",
     "calibrate",
+    "combine_slopes",
+    "compute_in_units",
     "deltas",
     "differentiate",
+    "drop_single",
     "dropout_masks",
     "fit_novelty",
     "gradients",
@@ -63,6 +70,7 @@ __all__ = [
     "shape_quantiles",
     "summarize",
     "table",
+    "to_given_inputs",
     "transform_targets",
     "value_and_jacobian",
     "vjp",

@@ -90,7 +90,7 @@ def hessian(value: Value, x: Any) -> Array:
     x, single = _read_rows(value, x)
     xp, n_in, n_out = value.xp, value.model.n_in, value.model.n_out
     with value.scope(), _explain_own_functions():
-        directions = _to_given_inputs(value, xp.eye(n_in, dtype=x.dtype, device=x.device))[:, None, None, :]
+        directions = to_given_inputs(value, xp.eye(n_in, dtype=x.dtype, device=x.device))[:, None, None, :]
         units = _to_scaled_outputs(value, xp.eye(n_out, dtype=x.dtype, device=x.device))[:, None, :]
 
         def slopes(layers: Layers, x: Array, g: Array, xp: Namespace) -> Array:
@@ -103,7 +103,7 @@ def hessian(value: Value, x: Any) -> Array:
             rows = xp.broadcast_to(block, (n_in, 1, *block.shape))
             g = xp.broadcast_to(units, (n_in, n_out, block.shape[0], n_out))
             _, product = jvp(slopes, (value.layers, rows, g), (None, directions, None), xp)
-            parts.append(xp.permute_dims(_to_given_inputs(value, product), (2, 1, 0, 3)))
+            parts.append(xp.permute_dims(to_given_inputs(value, product), (2, 1, 0, 3)))
         matrices = xp.concat(parts, axis=0)
         return matrices[0, ...] if single else matrices
 
@@ -135,7 +135,7 @@ def _forward_and_pull_back(value: Value, x: Array, g: Array) -> tuple[Array, Arr
     """Compute the outputs a for scaled inputs x, and gᵀ ∂a/∂x with respect to the unscaled ones."""
     compute = partial(_compute_outputs_and_pullback, value.model)
     outputs, product = value.backend.call(compute, value.layers, x, _to_scaled_outputs(value, g))
-    return value.scale_back(outputs), _to_given_inputs(value, product)
+    return value.scale_back(outputs), to_given_inputs(value, product)
 
 
 def _compute_outputs_and_pullback(
@@ -152,7 +152,7 @@ def _to_scaled_outputs(value: Value, g: Array) -> Array:
     return g if scaling is None else g * value.backend.asarray(scaling[1], value.dtype)
 
 
-def _to_given_inputs(value: Value, g: Array) -> Array:
+def to_given_inputs(value: Value, g: Array) -> Array:
     """Turn derivatives with respect to scaled inputs into those with respect to the inputs that users give."""
     g = g if value.reader.scale is None else g * value.reader.scale
     return g if value.scaling is None else g / value.scaling.rounded.x_std

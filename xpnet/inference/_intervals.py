@@ -31,7 +31,7 @@ from xpnet.data.open import open_source
 from xpnet.data.source import Source
 from xpnet.errors import ArgumentError
 from xpnet.inference._derivatives import value_and_jacobian
-from xpnet.inference._predict import predict, predict_with_variances
+from xpnet.inference._predict import predict, predict_with_stds
 from xpnet.inference._summary import table
 from xpnet.value import Value, make_table
 
@@ -116,7 +116,7 @@ class Bars(NamedTuple):
     def predict_members(self, x: Any) -> list[Array]:
         """Predict the bars of the network, or of each member."""
         if self.has_laplace:
-            return [predict_with_variances(value, x) for value in self.values]
+            return [predict_with_stds(value, x) for value in self.values]
         transform = partial(make_bars, self.value.model.cost)
         return [predict(value, x, transform) for value in self.values]
 
@@ -134,7 +134,7 @@ class Bars(NamedTuple):
             return bars
         if self.levels:
             return correct_quantiles(bars, self.move(self.shifts), self.levels, xp)
-        factor = self.move(_drop_single(find_error(self.errors, ONE_SIGMA)))
+        factor = self.move(drop_single(find_error(self.errors, ONE_SIGMA)))
         return xp.stack([bars[..., 0], bars[..., 1] * factor], axis=-1)
 
     @property
@@ -306,7 +306,7 @@ def predict_mean_and_std(bars: Bars, x: Any) -> tuple[Array, Array]:
     bars.require_std("predict_std")
     predicted = _predict_corrected(bars, x)
     with bars.value.backend.scope(precision(predicted)):
-        return _drop_single(predicted[..., 0]), _drop_single(predicted[..., 1])
+        return drop_single(predicted[..., 0]), drop_single(predicted[..., 1])
 
 
 def predict_values(bars: Bars, x: Any) -> Array:
@@ -315,7 +315,7 @@ def predict_values(bars: Bars, x: Any) -> Array:
         bars = bars._replace(values=[value._replace(calibration=None) for value in bars.values])
     predicted = _predict_corrected(bars, x)
     with bars.value.backend.scope(precision(predicted)):
-        return shape_quantiles(predicted) if bars.levels else _drop_single(predicted[..., 0])
+        return shape_quantiles(predicted) if bars.levels else drop_single(predicted[..., 0])
 
 
 def predict_points(bars: Bars, x: Any) -> Array:
@@ -337,26 +337,45 @@ def differentiate(bars: Bars, x: Any, return_std: bool = False) -> Any:
     bars.require_regression("predict_jacobian")
     if yes_or_no("return_std", return_std):
         bars.require_std("predict_jacobian(return_std=True)")
-    if return_std and bars.has_laplace:
-        raise ArgumentError("return_std=True has no derivatives after fit_laplace; leave it out")
     outputs, matrices = zip(*[value_and_jacobian(value, x) for value in bars.values])
-    backend, xp, dtype = bars.value.backend, bars.value.xp, precision(outputs)
+    _, slopes = combine_slopes(bars, outputs, matrices, partial(make_bars, bars.value.model.cost))
+    return tuple(slopes) if return_std else slopes[0]
+
+
+def combine_slopes(
+    bars: Bars, values: Sequence[Array], slopes: Sequence[Array], make: Callable[[Array, Namespace], Array]
+) -> tuple[list[Array], list[Array]]:
+    """Combine values of members, and their derivatives, into those of the predictions.
+
+    Parameters
+    ----------
+    bars
+        Those of a network or an ensemble.
+    values, slopes
+        For each member an array, and its derivatives with respect to the inputs, with an axis (n_in,) at the end.
+    make
+        Function (value, xp) that makes the bars of a member, (..., n_targets, k).
+
+    Returns
+    -------
+    values, slopes
+        The quantiles; or the means, and the standard deviations. The derivatives of each.
+    """
+    backend, xp, dtype = bars.value.backend, bars.value.xp, precision(tuple(values))
     with backend.scope(dtype):
         # One axis in front for the inputs
-        tangents = tuple(backend.asarray(_roll_axes(matrix, -1, xp), dtype) for matrix in matrices)
-        values = tuple(xp.broadcast_to(backend.asarray(a, dtype), t.shape) for a, t in zip(outputs, tangents))
+        tangents = tuple(backend.asarray(_roll_axes(part, -1, xp), dtype) for part in slopes)
+        rows = tuple(xp.broadcast_to(backend.asarray(a, dtype), t.shape) for a, t in zip(values, tangents))
 
-        def predict_from_outputs(outputs: Sequence[Array], xp: Namespace) -> Array:
-            combined = bars.combine([make_bars(bars.value.model.cost, a, xp) for a in outputs], xp)
-            return bars.correct(combined, xp)
+        def combine(rows: Sequence[Array], xp: Namespace) -> Array:
+            return bars.correct(bars.combine([make(a, xp) for a in rows], xp), xp)
 
-        _, slopes = jvp(predict_from_outputs, [values], [tangents], xp)
-        if bars.levels:
-            parts = [shape_quantiles(slopes)]
-        else:
-            parts = [_drop_single(slopes[..., k]) for k in range(1 + return_std)]
-        parts = [backend.asarray(_roll_axes(part, 1, xp), bars.value.dtype) for part in parts]
-    return tuple(parts) if return_std else parts[0]
+        combined, changes = (
+            [shape_quantiles(part)] if bars.levels else [drop_single(part[..., k]) for k in range(2)]
+            for part in jvp(combine, [rows], [tangents], xp)
+        )
+        changes = [backend.asarray(_roll_axes(part, 1, xp), bars.value.dtype) for part in changes]
+        return [part[0, ...] for part in combined], changes
 
 
 def _roll_axes(a: Array, by: int, xp: Namespace) -> Array:
@@ -368,7 +387,7 @@ def _roll_axes(a: Array, by: int, xp: Namespace) -> Array:
 def shape_quantiles(a: Array) -> Array:
     """Turn (..., n_targets, n_levels) into the shape of predictions: a single target, or level, has no axis."""
     if a.shape[-1] == 1:
-        return _drop_single(a[..., 0])
+        return drop_single(a[..., 0])
     return a[..., 0, :] if a.shape[-2] == 1 else a
 
 
@@ -385,10 +404,10 @@ def predict_interval(bars: Bars, x: Any, level: float) -> tuple[Array, Array]:
         low, high = (_require_level(bars.levels, p, level) for p in ((1 - level) / 2, (1 + level) / 2))
         quantiles = predict_values(bars, x)
         return quantiles[..., low], quantiles[..., high]
-    width = bars.move(_drop_single(_bound_errors(bars, level)))
+    width = bars.move(drop_single(_bound_errors(bars, level)))
     predicted = bars.predict(x)
     with bars.value.scope(), bars.value.output_scope():
-        mean, std = (_drop_single(predicted[..., k]) for k in range(2))
+        mean, std = (drop_single(predicted[..., k]) for k in range(2))
         return mean - width * std, mean + width * std
 
 
@@ -406,6 +425,6 @@ def _require_level(levels: Sequence[float], wanted: float, level: float) -> int:
     )
 
 
-def _drop_single(a: Any) -> Any:
+def drop_single(a: Any) -> Any:
     """Turn numbers (..., 1) of a single target into (...)."""
     return a[..., 0] if a.shape[-1] == 1 else a

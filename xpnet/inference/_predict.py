@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from xpnet._checks import count
-from xpnet.core.arrays import Array, Namespace, positions, rows_per_block
+from xpnet.core.arrays import Array, Function, Namespace, blocks, positions, rows_per_block
 from xpnet.core.backprop import forward
 from xpnet.core.dropout import Dropout, drop, make_masks
-from xpnet.core.laplace import outputs_with_variances
+from xpnet.core.laplace import outputs_with_stds
 from xpnet.core.minibatch import apply_scale
+from xpnet.core.model import count_parameters
 from xpnet.data import read_in_blocks
 from xpnet.data.conversion import stays_outside
 from xpnet.data.reader import Reader
@@ -107,7 +108,7 @@ def dropout_masks(value: Value, step: int, m: int) -> list[Array | None]:
 
 def sample(value: Value, x: Any, n: int) -> Array:
     """Compute the outputs n times with dropout; see `Network.sample`. Changes nothing."""
-    n, dropout = count("n", n, 1), _require_dropout(value, "sample")
+    n, dropout = count("n", n, 1), _require_dropout(value, "sample before fit_laplace")
     reader, xp, results = value.reader, value.xp, []
     x, single = reader.as_rows(x)
     with value.scope():
@@ -150,20 +151,38 @@ def _compute_block(value: Value, x: Array) -> Array:
     return value.scale_back(value.backend.call(partial(compute_activations, value.model), value.calibrated_layers, x))
 
 
-def predict_with_variances(value: Value, x: Any) -> Array:
+def predict_with_stds(value: Value, x: Any) -> Array:
     """Predict bars, (m, n_targets, 2), of a network with a Laplace approximation."""
-    laplace = value.laplace
-    assert laplace is not None
+    assert value.laplace is not None
+    return compute_in_units(value, x, outputs_with_stds, value.laplace.factor, value.laplace.noise)
+
+
+def compute_in_units(value: Value, x: Any, function: Function, *arrays: Array) -> Array:
+    """Compute outputs, and what belongs to them, in the units of the targets, block by block.
+
+    Parameters
+    ----------
+    value, x
+        As in `predict`.
+    function
+        Pure function (sigmas, layers, *arrays, inputs, xp) that returns the outputs of a block of m rows, and others
+        in their units, but without their shift: (m, n_targets, 1 + k).
+    arrays
+        Of any library.
+    """
+    backend, xp, model = value.backend, value.xp, value.model
+    width = model.n_targets * (model.n_in + 1) * count_parameters(model.sizes)  # of derivatives
     with value.scope():
-        factor, noise = (value.backend.asarray(array, value.dtype) for array in (laplace.factor, laplace.noise))
+        placed = [backend.asarray(array, value.dtype) for array in arrays]
 
     def compute(inputs: Array) -> Array:
-        function = partial(outputs_with_variances, value.model.sigmas)
-        both, xp = value.backend.call(function, value.layers, factor, noise, inputs), value.xp
-        mean, std = value.scale_back(both[..., 0]), xp.sqrt(both[..., 1])
+        call = partial(backend.call, partial(function, model.sigmas), value.layers, *placed)
+        parts = [call(block) for block in blocks(inputs, width)]
+        both = parts[0] if len(parts) == 1 else xp.concat(parts, axis=0)
+        mean, scaling = value.scale_targets_back(both[..., 0]), value.target_scaling
         with value.output_scope():
-            y_std = None if value.target_scaling is None else value.target_scaling[1]
-            std = value.backend.asarray(std, value.output_dtype)
-            return xp.stack([mean, std if y_std is None else std * y_std], axis=-1)
+            others = backend.asarray(both[..., 1:], value.output_dtype)
+            others = others if scaling is None else others * scaling[1][..., None]
+            return xp.concat([mean[..., None], others], axis=-1)
 
     return compute_for_rows(value, x, compute)

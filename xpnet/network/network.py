@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from xpnet.core.scaling import Scaling
     from xpnet.core.schedules import Schedule
     from xpnet.inference import Bars, Coverage, Summary
-    from xpnet.physics import SolutionCheck, Term
+    from xpnet.physics import Posterior, SolutionCheck, Term
     from xpnet.training.callback import Callback
     from xpnet.value import Provenance
     from xpnet.value.structure import Task
@@ -737,12 +737,51 @@ class Network:
         return inference.predict_interval(self._bars, x, level)
 
     def sample(self, x: Any, n: int = 100) -> Array:
-        """Compute the outputs n times with dropout left on, (n, m, n_out), with the masks of the steps 0 to n − 1.
+        """Compute n functions that the training data leave possible, (n, m, n_out): the same ones in every call.
 
-        Their spread says how unsure the network is of its weights (Y. Gal and Z. Ghahramani, "Dropout as a Bayesian
-        Approximation", ICML 2016); see :doc:`/use/error-bars`.
+        After `fit_laplace`, they are drawn from the `posterior`; those for other rows are values of the same functions.
+        Else the outputs are computed with dropout left on, with the masks of the steps 0 to n − 1 (Y. Gal and Z.
+        Ghahramani, "Dropout as a Bayesian Approximation", ICML 2016). See :doc:`/use/error-bars`.
         """
-        return inference.sample(self._value, x, n)
+        if self._value.laplace is None:
+            return inference.sample(self._value, x, n)
+        from xpnet.physics import sample_functions
+
+        return sample_functions(self._value, x, n)
+
+    def posterior(self, x: Any) -> Posterior:
+        """Compute mean and standard deviation of the function, without the noise of targets, and their derivatives.
+
+        It needs `fit_laplace`; `calibrate`, which corrects error bars of targets, has no effect. See
+        :doc:`/use/surrogates`.
+
+        Returns
+        -------
+        mean, std, mean_jacobian, std_jacobian
+            A named tuple. The first two have the shape of `predict`, the derivatives an axis (n_in,) at the end.
+
+        Examples
+        --------
+        >>> x = np.linspace(-1, 1, 20)[:, None]
+        >>> net = Network([1, 5, 1], activation="tanh", task="regression", seed=0)
+        >>> history = net.train((x, x**2), epochs=200, lr=0.1, progress=False)
+        >>> net.fit_laplace((x, x**2))
+        >>> posterior = net.posterior([[0.5], [3.0]])
+        >>> bool(posterior.std[1] > posterior.std[0]), posterior.mean_jacobian.shape
+        (True, (2, 1))
+        """
+        from xpnet.physics import find_posterior
+
+        return find_posterior(self._bars, x)
+
+    def covariance(self, x: Any) -> Array:
+        """Compute the covariance of the function between rows, (m, m) or (m, m, n_targets), as of its `posterior`.
+
+        The diagonal holds the squares of the standard deviations, without the noise of targets.
+        """
+        from xpnet.physics import find_covariance
+
+        return find_covariance(self._bars, x)
 
     def calibrate(self, validation_data: Any) -> None:
         """Correct error bars, quantiles or probabilities, so that they say how often they are right. Synchronizes.
@@ -962,6 +1001,10 @@ class Network:
 
         With `return_std`, those of `predict_std` as well. Unlike `jacobian`, they include what `calibrate` corrects.
         """
+        if yes_or_no("return_std", return_std) and self._value.laplace is not None:
+            from xpnet.physics import differentiate_bars
+
+            return differentiate_bars(self._bars, x)[2:]
         return inference.differentiate(self._bars, x, return_std)
 
     def hessian(self, x: Any) -> Array:

@@ -2,13 +2,19 @@
 
 from xpnet.physics._check import SolutionCheck, check_solution
 from xpnet.physics._laplace import fit_laplace
+from xpnet.physics._posterior import Posterior, differentiate_bars, find_covariance, find_posterior, sample_functions
 from xpnet.physics._residuals import Term
 from xpnet.physics._solve import solve
 
 __all__ = [
+    "Posterior",
     "SolutionCheck",
     "Term",
     "check_solution",
+    "differentiate_bars",
+    "find_covariance",
+    "find_posterior",
     "fit_laplace",
+    "sample_functions",
     "solve",
 ]

@@ -1,0 +1,149 @@
+"""The joint posterior of a function: what the Laplace approximation tells of its values at several rows together.
+
+If the weights change by h, the outputs at a row change by J h. With the factor F of the covariance of the weights, and
+standard normal numbers z, h = F z has their distribution; so the values at all rows are normal together, with the
+covariance (J F) (J F)ᵀ. Every z is a function, f + J F z, at any rows. All of this is without the noise of targets.
+
+The variance of a value is the squared length of J F, and `jvp` finds how J F changes along each input.
+"""
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xpnet._checks import count
+from xpnet.backends import on_host_only, require_bytes
+from xpnet.backends.base import precision
+from xpnet.core.activations import Activation
+from xpnet.core.arrays import Array, Layers, Namespace
+from xpnet.core.dual import jvp
+from xpnet.core.laplace import linearize
+from xpnet.core.model import count_parameters
+from xpnet.errors import ArgumentError
+from xpnet.inference import Bars, combine_slopes, compute_in_units, drop_single, to_given_inputs
+from xpnet.value import Value
+
+
+class Posterior(NamedTuple):
+    """Mean and standard deviation of a function, without noise, and their derivatives with respect to the inputs.
+
+    The shapes are those of `Network.predict`, the derivatives with an axis (n_in,) at the end.
+    """
+
+    mean: Array
+    std: Array
+    mean_jacobian: Array
+    std_jacobian: Array
+
+
+def find_posterior(bars: Bars, x: Any) -> Posterior:
+    """Find mean, standard deviation, and their derivatives; see `Network.posterior`."""
+    _require_laplace(bars, "posterior")
+    # The function has no noise, and a calibration is one of targets, which have
+    values = [
+        value._replace(calibration=None, laplace=laplace._replace(noise=0.0 * laplace.noise))
+        for value in bars.values
+        if (laplace := value.laplace)
+    ]
+    return differentiate_bars(bars._replace(values=values), x)
+
+
+def differentiate_bars(bars: Bars, x: Any) -> Posterior:
+    """Predict the error bars of a Laplace approximation, noise included, and their derivatives."""
+    n_in = bars.value.model.n_in
+    members = [_differentiate_member(value, x) for value in bars.values]
+    xp, dtype = bars.value.xp, precision(tuple(members))
+    with bars.value.backend.scope(dtype):
+        members = [xp.reshape(member, (*member.shape[:-1], 2, 1 + n_in)) for member in members]
+        values, tangents = zip(*[(member[..., 0], member[..., 1:]) for member in members])
+        (mean, std), slopes = combine_slopes(bars, values, tangents, lambda member, xp: member)
+        return Posterior(mean, std, *slopes)
+
+
+def find_covariance(bars: Bars, x: Any) -> Array:
+    """Compute the covariance between rows, (m, m) or (m, m, n_targets); see `Network.covariance`."""
+    _require_laplace(bars, "covariance")
+    model, backend, xp = bars.value.model, bars.value.backend, bars.value.xp
+    m = bars.value.reader.as_rows(x)[0].shape[0]
+    columns = len(bars.values) * (count_parameters(model.sizes) + 1)
+    require_bytes(
+        on_host_only(backend, 8 * m * model.n_targets * (m + 2 * columns)),
+        f"covariance between {m:,} rows needs",
+        "give fewer rows, or take sample(x, n)",
+    )
+    members = [compute_in_units(value, x, linearize, _factor(value)) for value in bars.values]
+    dtype = precision(tuple(members))
+    with backend.scope(dtype):
+        members = [backend.asarray(member, dtype) for member in members]
+        means = xp.stack([member[..., 0] for member in members], axis=-1)
+        spread = means - xp.mean(means, axis=-1, keepdims=True)
+        # The mean of the members' covariances, and the covariance of their means
+        rows = xp.concat([*(member[..., 1:] for member in members), spread], axis=-1) / math.sqrt(len(members))
+        if rows.ndim == 2:  # of a single example
+            return drop_single(xp.sum(rows * rows, axis=-1))
+        rows = xp.permute_dims(rows, (1, 0, 2))
+        return drop_single(xp.permute_dims(xp.matmul(rows, rows.mT), (1, 2, 0)))
+
+
+def sample_functions(value: Value, x: Any, n: int) -> Array:
+    """Compute the values of n functions, (n, m, n_targets); see `Network.sample`."""
+    n = count("n", n, 1)
+    factor = _factor(value)
+    z = np.random.default_rng(value.seeds.dropout).standard_normal((n, len(factor)))
+    parts, xp = compute_in_units(value, x, linearize, factor @ z.T), value.xp
+    with value.scope(), value.output_scope():
+        functions = parts[..., :1] + parts[..., 1:]
+        return xp.permute_dims(functions, (functions.ndim - 1, *range(functions.ndim - 1)))
+
+
+def linearize_bars(
+    sigmas: Sequence[Activation],
+    layers: Layers,
+    factor: Array,
+    noise: Array,
+    directions: Array,
+    x: Array,
+    xp: Namespace,
+) -> Array:
+    """Compute outputs, their derivatives in k directions, standard deviations, and theirs: (m, n_out, 2 (1 + k)).
+
+    Parameters
+    ----------
+    sigmas, layers, factor, noise
+        As in `laplace.outputs_with_stds`.
+    directions
+        Shape (k, 1, n_in).
+    x
+        Inputs, (m, n_in).
+    xp
+        Namespace of the arrays.
+    """
+    shape = (directions.shape[0], *x.shape)
+    rows, directions = xp.broadcast_to(x, shape), xp.broadcast_to(directions, shape)
+    parts, changes = jvp(partial(linearize, sigmas), (layers, factor, rows), (None, None, directions), xp)
+    parts = parts[:1, ...]
+    std = xp.sqrt(noise + xp.sum(parts[..., 1:] ** 2, axis=-1))
+    std_changes = xp.sum(parts[..., 1:] * changes[..., 1:], axis=-1) / std
+    return xp.permute_dims(xp.concat([parts[..., 0], changes[..., 0], std, std_changes]), (1, 2, 0))
+
+
+def _differentiate_member(value: Value, x: Any) -> Array:
+    """Predict the bars of a network with their derivatives, (m, n_targets, 2 (1 + n_in))."""
+    assert value.laplace is not None
+    with value.scope():
+        directions = to_given_inputs(value, value.backend.asarray(np.eye(value.model.n_in)[:, None, :], value.dtype))
+    return compute_in_units(value, x, linearize_bars, value.laplace.factor, value.laplace.noise, directions)
+
+
+def _factor(value: Value) -> np.ndarray:
+    assert value.laplace is not None
+    return value.laplace.factor
+
+
+def _require_laplace(bars: Bars, what: str) -> None:
+    bars.require_alike(what)
+    if not bars.has_laplace:
+        raise ArgumentError(f"{what} needs the uncertainty of the weights; call fit_laplace(train_data) first")
