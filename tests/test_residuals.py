@@ -286,6 +286,10 @@ def test_each_term_has_its_own_noise_and_weight():
     (row,) = net.check_solution(terms).coefficients
     assert row["value"] == pytest.approx(c, abs=0.1 * error)
     assert row["standard_error"] == pytest.approx(error, rel=0.01)
+    checks = [net.check_solution([*EXACT, observe(noise="estimate", weight=weight)]) for weight in (0.5, 2.0)]
+    assert checks[0].terms[-1]["noise"] == pytest.approx(checks[1].terms[-1]["noise"], rel=0.01)
+    with pytest.raises(ValueError, match='give dtype="float64"'):
+        net.to(dtype="float32").check_solution(terms)
 
 
 def test_shifts_are_what_exact_equations_would_change():
@@ -420,6 +424,7 @@ REFUSED = [
     ({}, {"bounds": {"c": ("a", None)}}, "low of bounds['c']='a' must be a finite number"),
     ({}, {"bounds": {"c": (2, 0)}}, "bounds['c']=(2, 0) must be in increasing order and contain the first value"),
     ({}, {"bounds": {"c": (1.5, None)}}, "contain the first value of the coefficient, 1"),
+    ({}, {"bounds": {"c": (1.0, 1.0)}}, "must be in increasing order"),
     ({}, {"terms": [FEW]}, "a residual has shape (1,) at 20 points, but must have (20,)"),
     ({}, {"terms": [ONE_NUMBER]}, "a residual has shape () at 20 points"),
     ({}, {"terms": [Term(lambda x, u, *_: np.sin(u), LINE)]}, "term 0 cannot be computed and differentiated"),
