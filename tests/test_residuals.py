@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers import assert_same, flatten, is_flushing, snapshot, tanh_network, with_parameters
 
-from xpnet import SGD, Callback, DivergenceError, LevenbergMarquardt, Network, ReduceLROnPlateau, Term
+from xpnet import SGD, Callback, DivergenceError, Ensemble, LevenbergMarquardt, Network, ReduceLROnPlateau, Term
 from xpnet.activations import Activation
 from xpnet.core import arrays
 from xpnet.value import Objective
@@ -341,6 +341,53 @@ def test_bounds_hold_where_a_call_goes_on():
     net, short = make(), {"damping": 1e9, "progress": False}
     net.solve(TERMS, 12, **CALL)
     assert net.solve(TERMS, 1, coefficients={"c": 1.0}, bounds={"c": (None, 1.5)}, **short)["c"] == [1.5]
+
+
+@pytest.mark.not_on(host_cupy.NAME)
+def test_error_bars_of_a_solution_are_those_of_its_coefficients(place, tmp_path):
+    """Noise of the observations changes c, and e⁻ᶜᵗ by t e⁻ᶜᵗ times as much; with c at a bound, nothing changes."""
+    net, terms, x = make(**place._asdict()), [*EXACT, observe(noise=0.02)], np.array([[0.2], [0.5], [0.9]])
+    net.solve(terms, 60, **CALL)
+    net.fit_laplace(terms)
+    expected = x * np.exp(-2.0 * x) * net.check_solution(terms).coefficients[0]["standard_error"]
+    net.save(tmp_path / "net")
+    for same in (net, Network.load(tmp_path / "net", **place._asdict())):
+        std = same.predict_std(x)
+        np.testing.assert_allclose(same.backend.to_numpy(std)[:, None], expected, rtol=0.05)
+    net.solve(terms, 60, coefficients={"c": 1.0}, bounds={"c": (None, 1.5)}, progress=False)
+    net.fit_laplace(terms)
+    assert (net.backend.to_numpy(net.predict_std(x))[:, None] < 0.1 * expected).all()
+
+
+def test_error_bars_of_a_field_hold_it():
+    """u′ = −k(x) u with a second output k, known from u alone: bars are wide where it is not seen, and hold it."""
+    x = np.random.default_rng(0).uniform(0, 1, (60, 1))
+    seen = np.exp(-x - 0.5 * x**2) + 0.01 * np.random.default_rng(1).standard_normal(x.shape)
+    terms = [
+        Term(lambda x, u, du, ddu, xp: du[0][:, :1] + u[:, 1:] * u[:, :1], LINE, weight=100.0),
+        Term(lambda x, u, du, ddu, xp: u[:, :1] - seen, x, noise="estimate"),
+    ]
+    ensemble = Ensemble([1, 10, 10, 2], members=2, activation="tanh", task="regression", dtype="float64", seed=0)
+    for net in ensemble:
+        net.solve(terms, 60, progress=False)
+    ensemble.fit_laplace(terms)
+    net = ensemble[0]
+    assert net.check_solution(terms).coefficients == []
+    assert net.check_solution(terms).terms[1]["noise"] == pytest.approx(0.01, rel=0.2)
+    at = np.array([[0.5], [0.6], [1.0]])
+    exact = np.concatenate([np.exp(-at - 0.5 * at**2), 1.0 + at], axis=1)
+    for model in (net, ensemble):
+        mean, std = model.predict(at, return_std=True)
+        assert (np.abs(mean - exact) < 3.0 * std).all()
+        assert std[0, 0] < 0.01 < 0.02 < std[0, 1] < std[2, 1] < model.predict([[2.0]], return_std=True)[1][0, 1]
+
+
+@pytest.mark.parametrize("noise", [None, "estimate"])
+def test_error_bars_of_a_solution_need_its_noise(noise):
+    net, terms = make(), [*EXACT, observe(slice(1), noise=noise)]
+    net.solve(terms, 3, **CALL)
+    with pytest.raises(ValueError, match="fit_laplace needs the noise of observations; give their terms noise="):
+        net.fit_laplace(terms)
 
 
 def test_a_solution_to_check():

@@ -21,7 +21,7 @@ from xpnet.core.arrays import Array
 from xpnet.core.model import count_parameters
 from xpnet.core.temperature import combine
 from xpnet.data import check_split, refuse_iterator
-from xpnet.data.open import open_data, open_source
+from xpnet.data.open import open_data
 from xpnet.errors import ArgumentError, DivergenceError
 from xpnet.inference import predict, predict_outputs
 from xpnet.inference.metrics import accuracy, correct, predictions
@@ -510,11 +510,9 @@ class Ensemble:
 
         Error bars then hold this, the noise, and how far the members differ.
         """
-        from xpnet.physics import fit_laplace
+        from xpnet.physics import find_laplace
 
-        fitted = [
-            fit_laplace(network.value, open_source(train_data, "train_data", network.value.reader)) for network in self
-        ]
+        fitted = [find_laplace(network.value, train_data) for network in self]
         for network, laplace in zip(self, fitted):
             network.value = network.value._replace(laplace=laplace, calibration=None, shared=None)
 

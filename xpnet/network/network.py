@@ -15,7 +15,7 @@ from xpnet.backends import find_place, get_backend
 from xpnet.core.arrays import Array, Layer
 from xpnet.core.step import State
 from xpnet.data import check_split
-from xpnet.data.open import open_data, open_source, split_data
+from xpnet.data.open import open_data, split_data
 from xpnet.data.sampling import make_generator
 from xpnet.inference import predict, predict_outputs
 from xpnet.inference.metrics import predict_from_outputs
@@ -828,14 +828,14 @@ class Network:
     def fit_laplace(self, train_data: Any) -> None:
         """Learn how uncertain the weights are, for error bars that grow away from the training examples. Synchronizes.
 
-        For regressions with squared errors and some thousands of weights at most, trained on targets alone: not with
-        `slopes` or by `solve`. Until further training, `predict_std` and `interval` then hold the uncertainty of the
-        weights and the noise. See :doc:`/use/error-bars`.
+        For regressions with squared errors and some thousands of weights at most, trained on targets alone, not with
+        `slopes`; or by `solve`, whose terms are then given in place of the examples. Until further training,
+        `predict_std` and `interval` then hold the uncertainty of the weights and the noise; after `solve`, without the
+        noise. See :doc:`/use/error-bars` and :doc:`/use/differential-equations`.
         """
-        from xpnet.physics import fit_laplace
+        from xpnet.physics import find_laplace
 
-        source = open_source(train_data, "train_data", self._value.reader)
-        self._change(laplace=fit_laplace(self._value, source), calibration=None, shared=None)
+        self._change(laplace=find_laplace(self._value, train_data), calibration=None, shared=None)
 
     def fit_novelty(self, x: Any) -> None:
         """Learn from the inputs of all training examples, (n, n_in), 20 or more, for `novelty`. Synchronizes.

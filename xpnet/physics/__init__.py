@@ -1,5 +1,6 @@
 """Equations: networks that solve them, and the Laplace approximation of what data leave open."""
 
+from xpnet.physics._bands import find_laplace
 from xpnet.physics._check import SolutionCheck, check_solution
 from xpnet.physics._laplace import fit_laplace
 from xpnet.physics._posterior import Posterior, differentiate_bars, find_covariance, find_posterior, sample_functions
@@ -13,6 +14,7 @@ __all__ = [
     "check_solution",
     "differentiate_bars",
     "find_covariance",
+    "find_laplace",
     "find_posterior",
     "fit_laplace",
     "sample_functions",

@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.errors import ArgumentError
 from xpnet.inference import table
 from xpnet.physics._residuals import Term, evaluate
 from xpnet.physics._sampling import find_sampling, find_shifts, find_standard_errors
-from xpnet.physics._terms import check_network, make_present, parse_terms
+from xpnet.physics._terms import parse_solution
 from xpnet.value import Value, make_table
 
 
@@ -56,13 +55,9 @@ class SolutionCheck:
 
 def check_solution(value: Value, terms: Sequence[Term]) -> SolutionCheck:
     """Check how well a network solves equations; see `Network.check_solution`. Synchronizes."""
-    check_network(value)
-    fitted, to_numpy = value.objective.coefficients, value.backend.to_numpy
-    if fitted is None:
-        raise ArgumentError("check_solution needs a network whose last training was solve; call solve before")
-    numbers, held = {name: number for name, (_, number, _) in fitted.items()}, [at for *_, at in fitted.values()]
+    to_numpy = value.backend.to_numpy
     with value.scope():
-        terms, present = parse_terms(terms, numbers, value), make_present(value, numbers)
+        terms, present, held = parse_solution("check_solution", terms, value)
         covariance, noise = find_sampling(terms, present, held, to_numpy)
         shifts = find_shifts(terms, present, held, to_numpy)
         residuals = [np.sqrt(np.mean(to_numpy(evaluate(term, present)) ** 2)) for term in terms]
@@ -71,9 +66,9 @@ def check_solution(value: Value, terms: Sequence[Term]) -> SolutionCheck:
         {"term": k, "points": term.x.shape[0], "residual": float(residual), "noise": float(std)}
         for k, (term, residual, std) in enumerate(lines)
     ]
-    columns = zip(numbers.items(), find_standard_errors(covariance), shifts, held)
+    columns = zip(present.coefficients.items(), find_standard_errors(covariance), shifts.tolist(), held)
     coefficients = [
-        {"coefficient": name, "value": number, "standard_error": error, "shift": float(shift), "at_bound": at_bound}
+        {"coefficient": name, "value": float(number), "standard_error": error, "shift": shift, "at_bound": at_bound}
         for (name, number), error, shift, at_bound in columns
     ]
     return SolutionCheck(rows, coefficients, covariance)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.backends import on_host_only, require_bytes
-from xpnet.core.arrays import Array, Layers, combine_arrays, map_arrays
+from xpnet.core.arrays import Array, Layers, combine_arrays, count_elements, map_arrays
 from xpnet.core.backprop import forward
 from xpnet.core.laplace import Evidence, Laplace, Residuals, approximate, begin_evidence, init_evidence
 from xpnet.core.least_squares import SQUARED, normal_equations
@@ -26,15 +26,9 @@ def fit_laplace(value: Value, source: Source) -> Laplace:
     The precisions are estimated with the weights held, from those of Bayesian Levenberg-Marquardt on, if it has trained
     the network.
     """
-    _require_squares(value)
+    require_fit(value)
     _require_fit_to_targets(value)
     model, backend = value.model, value.backend
-    n_parameters = count_parameters(model.sizes)
-    require_bytes(
-        on_host_only(backend, (MATRICES + model.n_targets) * 8 * n_parameters**2),
-        f"fit_laplace with the {n_parameters:,} weights and biases of {list(model.sizes)} needs",
-        'use an Ensemble, cost="gaussian", or calibrate, or a smaller network',
-    )
     factor = SQUARED[model.cost.name](model.n_out)
     with backend.scope("float64"):
         layers = map_arrays(partial(backend.asarray, dtype="float64"), value.layers)
@@ -48,12 +42,19 @@ def fit_laplace(value: Value, source: Source) -> Laplace:
             evidence = map_arrays(lambda x: np.asarray(backend.to_numpy(x), np.float64), memory)
     evidence, units = begin_evidence(evidence, input_squares, variance, factor, np)
     residuals = Residuals(matrices, squares, np.full(squares.shape, n), n)
+    return find_distribution(evidence, layers, residuals, units, factor)
+
+
+def find_distribution(
+    evidence: Evidence, layers: Layers, residuals: Residuals, units: Layers, factor: float
+) -> Laplace:
+    """Find the distribution of the weights, whose arrays cannot be written to; see `approximate`."""
     try:
         laplace = approximate(evidence, layers, residuals, units, factor)
     except np.linalg.LinAlgError as error:
         raise ArgumentError(
-            f"fit_laplace cannot tell the effects of the {n_parameters:,} weights and biases apart in float64, as with "
-            "inputs or targets far from 0; make the network with standardize=True, or train longer"
+            f"fit_laplace cannot tell the effects of the {count_elements(layers):,} weights and biases apart in "
+            "float64, as with inputs or targets far from 0; make the network with standardize=True, or train longer"
         ) from error
     for array in laplace:
         array.flags.writeable = False
@@ -86,14 +87,21 @@ def _sum_block(
     return tuple(matrices), *sums, xp.sum(xp.astype(w != 0.0, w.dtype)), xp.sum(w)
 
 
-def _require_squares(value: Value) -> None:
-    """Refuse a network that does not minimize squared errors."""
-    if value.model.task != "regression" or value.model.cost.name not in SQUARED:
+def require_fit(value: Value) -> None:
+    """Refuse a network that does not minimize squared errors, or whose matrices do not fit into memory."""
+    model = value.model
+    if model.task != "regression" or model.cost.name not in SQUARED:
         raise ArgumentError(
             f'fit_laplace needs a regression with cost="quadratic" or "mse", and this network has '
-            f'task={value.model.task!r} and cost={value.model.cost.name!r}; make one with task="regression", or see '
-            "calibrate for other error bars"
+            f'task={model.task!r} and cost={model.cost.name!r}; make one with task="regression", or see calibrate for '
+            "other error bars"
         )
+    n_parameters = count_parameters(model.sizes)
+    require_bytes(
+        on_host_only(value.backend, (MATRICES + model.n_targets) * 8 * n_parameters**2),
+        f"fit_laplace with the {n_parameters:,} weights and biases of {list(model.sizes)} needs",
+        'use an Ensemble, cost="gaussian", or calibrate, or a smaller network',
+    )
 
 
 def _require_fit_to_targets(value: Value) -> None:

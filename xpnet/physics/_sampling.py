@@ -51,7 +51,7 @@ def find_sampling(
     to_numpy
         Moves an array to the host.
     """
-    blocks, k = [_read_rows(term, present, to_numpy) for term in terms], len(held)
+    blocks, k = [read_rows(term, present, to_numpy) for term in terms], len(held)
     lengths, free = [len(block) for block in blocks], np.flatnonzero(~np.array(held, bool))
     moves, leverage, is_determined = _solve(np.concatenate(blocks), k, free)
     leverages = np.split(leverage, np.cumsum(lengths)[:-1])
@@ -73,7 +73,7 @@ def find_shifts(
     The parameters are those of `find_sampling`. Synchronizes.
     """
     factors = [1.0 if term.noise else EXACT for term in terms]
-    rows = np.concatenate([f * _read_rows(term, present, to_numpy) for f, term in zip(factors, terms)])
+    rows = np.concatenate([f * read_rows(term, present, to_numpy) for f, term in zip(factors, terms)])
     shifts, free = np.full(len(held), np.nan), np.flatnonzero(~np.array(held, bool))
     shifts[free] = -_solve(rows, len(held), free)[0] @ rows[:, -1]
     return shifts
@@ -84,7 +84,7 @@ def find_standard_errors(covariance: np.ndarray) -> list[float]:
     return np.sqrt(np.diagonal(covariance)).tolist()
 
 
-def _read_rows(term: Term, present: Present, to_numpy: Callable[[Array], np.ndarray]) -> np.ndarray:
+def read_rows(term: Term, present: Present, to_numpy: Callable[[Array], np.ndarray]) -> np.ndarray:
     """Compute the rows of J and r, (m, P + 1); of an equation with many points, as few with the same products."""
     rows: list[np.ndarray] = []
     for r, part in compute_rows(term, present):

@@ -114,6 +114,17 @@ def make_present(value: Value, coefficients: dict[str, float]) -> Present:
     return Present(value.layers, value.model.sigmas, numbers, value.xp)
 
 
+def parse_solution(caller: str, terms: Any, value: Value) -> tuple[list[Term], Present, list[bool]]:
+    """Check terms that `solve` has fitted a network to; return whether each coefficient is at a bound, too."""
+    check_network(value)
+    fitted = value.objective.coefficients
+    if fitted is None:
+        raise ArgumentError(f"{caller} of terms needs a network whose last training was solve; call solve before")
+    numbers = {name: number for name, (_, number, _) in fitted.items()}
+    parsed = parse_terms(terms, numbers, value)
+    return parsed, make_present(value, numbers), [at_bound for *_, at_bound in fitted.values()]
+
+
 def _find_coefficients(residual: Any, names: Sequence[str]) -> list[str]:
     """Find the names that a residual takes as arguments."""
     parameters = inspect.signature(residual).parameters

@@ -184,7 +184,7 @@ def _check_laplace(laplace: Laplace, model: Model) -> None:
     _check_numbers("laplace.noise", laplace.noise, (model.n_targets,))
     has_diagonal = bool((np.diagonal(laplace.factor) > 0).all())
     require(has_diagonal, "laplace.triangle", laplace.triangle, "a triangle with a diagonal above 0")
-    require(bool((laplace.noise > 0).all()), "laplace.noise", laplace.noise, "variances above 0")
+    require(bool((laplace.noise >= 0).all()), "laplace.noise", laplace.noise, "variances of at least 0")
 
 
 def _check_novelty(novelty: Novelty, model: Model) -> None:
