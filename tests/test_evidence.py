@@ -166,7 +166,7 @@ def test_the_error_bars_of_a_linear_network_are_those_of_bayesian_regression(sta
         covariance = np.linalg.inv(noise * inputs.T @ inputs + np.diag(alphas))
         variance = 1 / noise + np.sum(points @ covariance * points, axis=1)
         std = np.sqrt(variance) * (net.scaling.y_std[0, target] if standardize else 1.0)
-        np.testing.assert_allclose(stds[:, target], std, rtol=1e-4)
+        np.testing.assert_allclose(stds[:, target], std, rtol=1e-8)  # the precisions are those of the training
         joint = points @ covariance @ points.T * (net.scaling.y_std[0, target] ** 2 if standardize else 1.0)
         np.testing.assert_allclose(between_rows[..., target], joint, rtol=1e-4, atol=1e-4 * joint.max())
     np.testing.assert_allclose(net.predict_std(new[0]), net.predict_std(new)[0], rtol=1e-12)
@@ -308,6 +308,8 @@ def test_copies_and_files_have_them_and_other_weights_end_them(tmp_path):
     net.save(tmp_path / "net")
     for same in (net.copy(), copy.deepcopy(net), pickle.loads(pickle.dumps(net)), Network.load(tmp_path / "net")):
         np.testing.assert_array_equal(same.predict_std(X), std)
+    with pytest.raises(ValueError, match="read-only"):
+        net.value.laplace.triangle[0] = 1.0
     changes = [
         lambda net: net.train((X, Y), 1, **TRAIN),
         lambda net: setattr(net, "w", net.w),
@@ -319,6 +321,43 @@ def test_copies_and_files_have_them_and_other_weights_end_them(tmp_path):
         change(other)
         with pytest.raises(ArgumentError, match="fit_laplace"):
             other.predict_std(X)
+
+
+def test_neither_the_unit_of_the_cost_nor_the_order_of_targets_matters():
+    y = np.hstack([Y, 5 * X[:, :1] + RNG.standard_normal((40, 1)), X[:, 1:2] ** 2])
+    net = make((3, 4, 3))
+    net.train((X, y), 15, **TRAIN)
+    (w, b), (w_out, b_out) = net.layers
+    found = []
+    for cost, order in (("quadratic", [0, 1, 2]), ("mse", [0, 1, 2]), ("quadratic", [1, 0, 2])):
+        other = make((3, 4, 3), cost=cost)
+        other.layers = [(w, b), (w_out[order], b_out[order])]
+        other.fit_laplace((X, y[:, order]))
+        found.append(other.predict_std(X)[:, order])
+    for std in found[1:]:
+        np.testing.assert_allclose(std, found[0], rtol=1e-9)
+
+
+def test_many_rows_are_predicted_block_by_block(monkeypatch):
+    net = trained(5, laplace=True)
+    std = net.predict_std(X)
+    monkeypatch.setattr("xpnet.core.arrays.BLOCK_ELEMENTS", 31 * 7)
+    np.testing.assert_allclose(net.predict_std(X), std, rtol=1e-12)
+
+
+def test_targets_without_noise_or_variance_have_finite_error_bars():
+    net = make((3, 4, 1))
+    net.layers = [(np.ones((4, 3)), np.ones(4)), (np.zeros((1, 4)), np.ones(1))]
+    net.fit_laplace((X, np.ones(40)))
+    assert 0 < net.predict_std(X).max() < 1e-6
+
+
+def test_a_network_with_too_many_weights_is_refused(monkeypatch):
+    monkeypatch.setattr("xpnet.backends._machine.find_memory", lambda: 2**30)
+    net = Network([1000, 300, 1], task="regression", seed=0)
+    net.layers = net.layers
+    with pytest.raises(MemoryError, match=r"^fit_laplace with the 300,601 weights and biases .* needs .* use an Ensem"):
+        net.fit_laplace((np.ones((2, 1000)), [1.0, 2.0]))
 
 
 def test_they_are_those_of_the_weights_and_examples_at_hand():

@@ -314,6 +314,13 @@ def test_calibrated_intervals_hold_on_new_data(cost, members):
     for row in rows:
         assert abs(row["measured"] - row["nominal"]) < 3 * row["standard_error"]
     assert max(map(abs, raw)) > 0.05
+    y, (low, high) = test[1][:, 0], model.interval(test[0], 0.9)
+    assert np.mean((low <= y) & (y <= high)) == pytest.approx(0.9, abs=0.02)
+    if cost == "gaussian":
+        mean, std = model.predict(test[0], return_std=True)
+        assert np.mean(abs(y - mean) <= std) == pytest.approx(0.683, abs=0.03)
+        probabilities = transform_targets(Bars(model.values, True) if members else Bars([model.value]), test)[:, 0]
+        assert np.mean((probabilities > 0.5) == (y > mean)) > 0.999
     predicted = model.predict(test[0])
     point = predicted if cost == "gaussian" else predicted[:, 1]
     error = np.abs(point - test[1][:, 0]).mean()
@@ -344,6 +351,15 @@ def test_calibration_of_numbers_far_from_0():
     np.testing.assert_allclose(far.calibration, net.calibration, rtol=1e-4)
     np.testing.assert_allclose(far.interval(x)[0] - 1e9, net.interval(x)[0], rtol=1e-4)
     assert far.interval(x)[0].dtype == np.float64
+
+
+def test_members_of_which_one_has_targets_far_from_0_predict_together_in_float64():
+    near, far = (bars(NUMPY, "mse", 1, None).to(dtype="float32") for _ in range(2))
+    far.scaling = near.scaling._replace(y_mean=near.scaling.y_mean + 1e9)
+    means = [net.predict(X).astype("float64") for net in (near, far)]
+    mean, std = Ensemble.of([near, far]).predict(X, return_std=True)
+    np.testing.assert_allclose(mean, np.mean(means, axis=0), rtol=1e-12)
+    np.testing.assert_allclose(std, np.std(means, axis=0), rtol=1e-12)
 
 
 def test_many_errors_are_thinned_to_some_that_are_not_smaller():
