@@ -359,6 +359,18 @@ def test_error_bars_of_a_solution_are_those_of_its_coefficients(place, tmp_path)
     assert (net.backend.to_numpy(net.predict_std(x))[:, None] < 0.1 * expected).all()
 
 
+def test_observations_in_two_terms_have_the_error_bars_of_one():
+    net, loose = make(), [Term(DECAY.residual, LINE, weight=0.03), EXACT[1]]
+    whole = [*loose, observe(noise=0.02)]
+    net.solve(whole, 20, **CALL)
+    stds = []
+    halves = [observe(FIRST, noise=0.02, weight=1 / 3), observe(OTHERS, noise=0.02, weight=2 / 3)]
+    for terms in (whole, [*loose, *halves]):
+        net.fit_laplace(terms)
+        stds.append(net.predict_std(LINE))
+    np.testing.assert_allclose(*stds, rtol=1e-6)
+
+
 def test_error_bars_of_a_field_hold_it():
     """u′ = −k(x) u with a second output k, known from u alone: bars are wide where it is not seen, and hold it."""
     x = np.random.default_rng(0).uniform(0, 1, (60, 1))
