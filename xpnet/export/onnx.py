@@ -266,7 +266,7 @@ def _add_parts(graph: Graph, parts: Sequence[Part], x: Symbol, dtype: str, suffi
 
 def _add_bars(graph: Graph, net: Network, parts: Sequence[Part], results: Sequence[Symbol], suffix: str) -> Symbol:
     """Add means, and standard deviations of a Laplace approximation, as `laplace.outputs_with_stds` does."""
-    factor, noise = map(graph.constant, (f"factor{suffix}", f"noise{suffix}"), take_laplace(net.value))
+    factor, noise = map(graph.constant, ("factor", "noise"), take_laplace(net.value))
     dense = [k for k, part in enumerate(parts) if part.kind == "dense"]
     a, variances = results[dense[-1] + 2], list[Symbol]()
     for unit in np.eye(a.n, dtype=graph.dtype):
