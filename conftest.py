@@ -13,6 +13,7 @@ OPTIONAL |= {"xpnet/export/_torch.py": ("torch",), "xpnet/export/_jax.py": ("jax
 OPTIONAL |= {"docs/use/export.md": ("onnx", "onnxruntime", "torch"), "docs/use/larger-programs.md": ("torch", "jax")}
 OPTIONAL |= {"docs/use/serve.md": ("pandas", "fastapi", "httpx2")}
 OPTIONAL |= {"docs/use/derivatives.md": ("jax",), "docs/use/differential-equations.md": ("matplotlib",)}
+OPTIONAL |= {"docs/use/inverse-problems.md": ("matplotlib",)}
 OPTIONAL |= dict.fromkeys(("xpnet/plots", "tests/test_plots.py", "docs/index.md"), ("matplotlib",))
 OPTIONAL |= dict.fromkeys(("docs/use/inspect.md", "docs/use/intervals.md"), ("matplotlib",))
 OPTIONAL |= dict.fromkeys((f"docs/use/{name}.md" for name in ("tables", "table-columns", "table-models")), ("pandas",))
@@ -21,7 +22,16 @@ OPTIONAL |= dict.fromkeys((f"xpnet/tables/{name}.py" for name in ("_cells", "_en
 MISSING = {path: name for path, names in OPTIONAL.items() for name in names if find_spec(name) is None}
 
 # Pages whose examples take more than a second
-SLOW = ("derivatives", "differential-equations", "ensembles", "error-bars", "export", "inspect", "larger-programs")
+SLOW = (
+    "derivatives",
+    "differential-equations",
+    "ensembles",
+    "error-bars",
+    "export",
+    "inspect",
+    "inverse-problems",
+    "larger-programs",
+)
 SLOW_PAGES = {f"{name}.md" for name in (*SLOW, "explain", "scikit-learn", "search", "serve", "table-models")}
 
 # Programs, and what replaces CuPy

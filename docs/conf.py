@@ -318,7 +318,11 @@ PICTURES["intervals"] = (
 )
 PICTURES["equations"] = (
     lambda: run_page("use/differential-equations.md")["solutions"],
-    "A damped oscillation, one through noisy points, and a sine that becomes steep in the middle",
+    "A damped oscillation, and a sine that becomes steep in the middle",
+)
+PICTURES["inverse"] = (
+    lambda: run_page("use/inverse-problems.md")["fits"],
+    "A concentration that rises and falls among noisy points, and a rising line within a band that widens at its ends",
 )
 
 

@@ -596,7 +596,7 @@ class Network:
         {name: first value}, are learned along, within `bounds`, {name: (least, largest)}, where None is no bound; a
         second call with the same ones goes on with the values that it found. Points of terms with `draw` change after
         every `redraw` steps. Returns the cost and the coefficients after each step, and standard errors after the last
-        one if a term has `noise`; see :doc:`/use/differential-equations`.
+        one if a term has `noise`; see :doc:`/use/differential-equations` and :doc:`/use/inverse-problems`.
         """
         from xpnet.physics import solve
 
@@ -607,7 +607,7 @@ class Network:
         """Check how well `solve` has fitted the network to `terms`; print the result. Synchronizes.
 
         It holds the residuals of each term, and the coefficients with their standard errors and covariance, if terms
-        have `noise`; see :doc:`/use/differential-equations`.
+        have `noise`; see :doc:`/use/inverse-problems`.
         """
         from xpnet.physics import check_solution
 
@@ -831,7 +831,7 @@ class Network:
         For regressions with squared errors and some thousands of weights at most, trained on targets alone, not with
         `slopes`; or by `solve`, whose terms are then given in place of the examples. Until further training,
         `predict_std` and `interval` then hold the uncertainty of the weights and the noise; after `solve`, without the
-        noise. See :doc:`/use/error-bars` and :doc:`/use/differential-equations`.
+        noise. See :doc:`/use/error-bars` and :doc:`/use/inverse-problems`.
         """
         from xpnet.physics import find_laplace
 
