@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 
 import host_cupy
 import numpy as np
@@ -17,11 +18,19 @@ LINE = np.linspace(0, 1, 20)[:, None]
 DECAY = Term(lambda x, u, du, ddu, xp, c: du[0] + c * u, LINE)
 START = Term(lambda x, u, *_: u - 1.0, [[0.0]])
 END = Term(lambda x, u, *_: u - math.exp(-2.0), [[1.0]])
+TIMES = np.random.default_rng(1).uniform(0, 1, (12, 1))
+SEEN = np.exp(-2.0 * TIMES) + 0.02 * np.random.default_rng(2).standard_normal(TIMES.shape)
+FIRST, OTHERS = slice(None, 4), slice(4, None)
 TERMS, CALL = [DECAY, START, END], {"coefficients": {"c": 1.0}, "progress": False}
 
 
 def make(sizes=(1, 8, 1), **options):
     return tanh_network(sizes, **options)
+
+
+def observe(rows=slice(None), **options):
+    seen = SEEN[rows]
+    return Term(lambda x, u, du, ddu, xp: u - xp.asarray(seen, device=u.device), TIMES[rows], **options)
 
 
 class Watch(Callback):
@@ -191,7 +200,7 @@ def test_points_are_drawn_anew_where_residuals_are_large(redraw):
     results = []
     for _ in range(2):
         net = make()
-        history = net.solve([Term(residual, LINE, draw=draw), START], steps=5, redraw=redraw, progress=False)
+        history = net.solve([Term(residual, LINE, 1.0, draw), START], steps=5, redraw=redraw, progress=False)
         results.append((net.fingerprint(), history["cost"]))
     assert results[0] == results[1]
     assert net.value.generator != make().value.generator
@@ -232,17 +241,57 @@ def test_a_value_that_a_callback_gives_brings_its_coefficients_or_keeps_them():
     assert solve(lambda first, now: now._replace(objective=other))[5:] != plain[5:]
 
 
+# Weights of terms
+
+
+@pytest.mark.not_on(host_cupy.NAME)
+def test_weights_are_found_from_derivatives(place):
+    """1 / mean ‖∂r/∂w‖², by central differences; of observations, the precision times 0.1 / Σ precision · this mean."""
+    net, stds, call = make(**place._asdict()), (0.05, 0.2), {"damping": 1e9, **CALL}
+
+    def residuals(parameters):
+        other = with_parameters(make(), parameters)
+        du = other.jacobian(LINE)[:, :, 0] + 1.0 * other.forward(LINE)
+        return [1e3 * du[:, 0], other.forward(START.x)[:, 0] - 1.0, *(other.forward(TIMES[k]) - SEEN[k] for k in parts)]
+
+    parts, start, units = [FIRST, OTHERS], np.array(flatten(make())), 1e-5 * np.eye(len(flatten(make())))
+    sides = [zip(*(residuals(start + sign * unit) for unit in units)) for sign in (1, -1)]
+    squares = [np.sum((np.array(a) - np.array(b)) ** 2) / 4e-10 / len(a[0]) for a, b in zip(*sides)]
+    r, precisions = residuals(start), [4 / stds[0] ** 2, 8 / stds[1] ** 2]
+    precisions = np.array(precisions) * 0.1 / np.dot(precisions, squares[2:])
+    equation = Term(lambda x, u, du, ddu, xp, c: 1e3 * (du[0] + c * u), LINE)
+    seen = [observe(rows, noise=std) for rows, std in zip(parts, stds)]
+    for weights, weight in (((1 / squares[0], 1 / squares[1], *precisions), None), ((1.0, 2.0, 1.0, 1.0), 2.0)):
+        terms = [equation, replace(START, weight=weight), *seen]
+        cost = 0.5 * sum(w * np.mean(part**2) for w, part in zip(weights, r))
+        assert net.copy().solve(terms, 1, **call)["cost"][0] == pytest.approx(cost, rel=1e-4)
+    stds = [math.sqrt(np.mean(part**2)) for part in r[2:]]
+    costs = [
+        net.copy().solve([equation, START, *seen], 1, **call)["cost"]
+        for seen in (
+            [observe(rows, noise="estimate") for rows in parts],
+            [observe(rows, noise=std) for rows, std in zip(parts, stds)],
+        )
+    ]
+    assert costs[0] == pytest.approx(costs[1])
+
+
+def test_weights_change_with_the_network_and_units_do_not_matter():
+    """The cost rises where weights are found anew, after each 10 steps, and only there."""
+    costs = []
+    for factor in (1.0, 1e3):
+        net = make()
+        wave = Term(lambda x, u, du, ddu, xp, f=factor: f * (ddu[0] + 400.0 * u), LINE)
+        other = Term(lambda x, u, du, ddu, xp, f=factor: f * (ddu[0] * u + du[0]), LINE)
+        first = net.solve([wave, START], 40, progress=False)["cost"]
+        costs.append([*first, *net.solve([other, START], 20, progress=False)["cost"]])
+    np.testing.assert_allclose(*costs, rtol=0.02)
+    assert (np.flatnonzero(np.diff(costs[0]) > 0.0) + 1).tolist() == [40, 50]
+
+
 # Standard errors and bounds of coefficients
 
-TIMES = np.random.default_rng(1).uniform(0, 1, (12, 1))
-SEEN = np.exp(-2.0 * TIMES) + 0.02 * np.random.default_rng(2).standard_normal(TIMES.shape)
 EXACT = [Term(DECAY.residual, LINE, weight=1e3), Term(START.residual, START.x, weight=1e3)]
-FIRST, OTHERS = slice(None, 4), slice(4, None)
-
-
-def observe(rows=slice(None), **options):
-    seen = SEEN[rows]
-    return Term(lambda x, u, du, ddu, xp: u - xp.asarray(seen, device=u.device), TIMES[rows], **options)
 
 
 def fit_decay(weights=1.0):
@@ -369,17 +418,6 @@ def test_observations_in_two_terms_have_the_error_bars_of_one():
         net.fit_laplace(terms)
         stds.append(net.predict_std(LINE))
     np.testing.assert_allclose(*stds, rtol=1e-6)
-
-
-def test_a_coefficient_without_an_effect_widens_no_error_bars():
-    net, stds = make(), []
-    decay = Term(lambda x, u, du, ddu, xp, c, d: du[0] + c * u + 0.0 * d, LINE, weight=1e3)
-    for equation, others in ((EXACT[0], {}), (decay, {"d": 1.0})):
-        terms = [observe(noise=0.02), equation, EXACT[1]]
-        net.solve(terms, 60, coefficients={"c": 1.0, **others}, progress=False)
-        net.fit_laplace(terms)
-        stds.append(net.predict_std(LINE[1:]))
-    np.testing.assert_allclose(*stds, rtol=0.02)
 
 
 def test_error_bars_of_a_field_hold_it():

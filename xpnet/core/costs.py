@@ -45,7 +45,6 @@ __all__ = [
     "mse",
     "poisson",
     "quadratic",
-    "split_columns",
 ]
 
 # The costs of the book

@@ -15,7 +15,7 @@ from xpnet.core.optimizers import LevenbergMarquardt
 from xpnet.data.sampling import IN_ORDER, make_generator
 from xpnet.data.source import Chunk, Resident
 from xpnet.errors import ArgumentError, DivergenceError
-from xpnet.physics._residuals import Present, Term, evaluate, linearize, mean_cost
+from xpnet.physics._residuals import Present, Term, evaluate, linearize, mean_cost, weigh_terms
 from xpnet.physics._sampling import find_sampling, find_standard_errors
 from xpnet.physics._terms import check_network, parse_bounds, parse_coefficients, parse_terms, read_points
 from xpnet.training import ChunkResults, Data, Job, Plan, Stream, refuse_rates, train, warn_of_no_step
@@ -23,6 +23,8 @@ from xpnet.training.callback import Callback, Trainee, Training
 from xpnet.value import Objective, Value, init_optimizer
 
 CANDIDATES = 10  # points that are drawn for each one that is chosen
+RENEWAL = 10  # steps after which weights of terms are found anew
+DRIFT = 2.0  # the factor from which weights are wrong
 NOT_FINITE = (
     "residuals or their derivatives are not finite; the network has the weights before them. Look for divisions, roots "
     "and logarithms in the residuals, and at the units of x and of the coefficients"
@@ -95,7 +97,8 @@ class Descent(Callback):
         optimizer: LevenbergMarquardt,
         redraw: int,
     ) -> None:
-        self.value, self.terms, self.first, self.bounds, self.redraw = value, terms, first, bounds, redraw
+        self.value, self.given, self.first, self.bounds, self.redraw = value, terms, first, bounds, redraw
+        self.terms = terms  # with weights, from the first step on
         self.is_bounded = bool(np.isfinite(bounds).any())
         self.draws = any(term.draw is not None for term in terms)
         state = init_optimizer(optimizer, value.layers, value.place)
@@ -132,10 +135,12 @@ class Descent(Callback):
         value, changes = values[0], dict[str, Any]()
         if value.stored is not self.stored or value.objective is not self.objective:
             self._begin(value)
-        if self.draws and self.steps and self.steps % self.redraw == 0:
+        if draws := self.draws and self.steps > 0 and self.steps % self.redraw == 0:
             rng = make_generator(value.generator)
-            self.terms, self.linear = [self._draw(k, rng) for k in range(len(self.terms))], None
+            self.given, self.linear = [self._draw(k, rng) for k in range(len(self.given))], None
             changes["generator"] = rng.bit_generator.state
+        if draws or self.steps % RENEWAL == 0:
+            self._weigh()
         linear, self.steps = value.backend.take_steps(self._step), self.steps + 1
         present = self.unpack(self.parameters)
         self.coefficients = {name: float(number) for name, number in present.coefficients.items()}
@@ -167,6 +172,15 @@ class Descent(Callback):
             pairs = zip(self.first, find_standard_errors(covariance))
             self.training.history.rows[-1] |= {f"{name}_standard_error": error for name, error in pairs}
 
+    def _weigh(self) -> None:
+        """Weigh terms by their present Jacobians, unless the weights before are still about right. Synchronizes."""
+        terms = weigh_terms(self.given, self.unpack(self.parameters))
+        pairs = [(old.weight or 0.0, new.weight) for old, new in zip(self.terms, terms)]
+        if all(1.0 / DRIFT < old / new < DRIFT for old, new in pairs):
+            self.terms = [replace(term, weight=old) for term, (old, _) in zip(terms, pairs)]
+        else:
+            self.terms, self.linear = terms, None
+
     def _step(self) -> LinearProblem:
         """Change the parameters, if the cost then falls; return the linear problem at them. Synchronizes."""
         linear, xp = self.linear or self._linearize(self.parameters), self.value.xp
@@ -188,9 +202,16 @@ class Descent(Callback):
         return linear
 
     def _stop_at_bounds(self, new: Array) -> Array:
-        """Bring coefficients that would leave their bounds to them."""
-        low, high = self.ends
-        return self.value.xp.minimum(self.value.xp.maximum(new, low), high)
+        """Shorten a step so that it ends where the first coefficient reaches a bound."""
+        xp, (low, high) = self.value.xp, self.ends
+        if not self.is_bounded:
+            return new
+        change = new - self.parameters
+        moves, ones = change != 0.0, xp.ones_like(change)
+        end = xp.where(change > 0.0, high, low)
+        parts = xp.where(moves, (end - self.parameters) / xp.where(moves, change, ones), 2.0 * ones)
+        part = xp.minimum(xp.min(parts), ones[0, 0])
+        return xp.where(parts > part, self.parameters + part * change, end)
 
     def _hold(self, linear: LinearProblem) -> LinearProblem:
         """Leave coefficients out of a linear problem that are at a bound, and whose step goes beyond it."""
@@ -209,7 +230,7 @@ class Descent(Callback):
 
     def _draw(self, k: int, rng: np.random.Generator) -> Term:
         """Draw points anew for term k, if it can, in proportion to |r| plus its mean. Synchronizes."""
-        term, value = self.terms[k], self.value
+        term, value = self.given[k], self.value
         if term.draw is None:
             return term
         m = term.x.shape[0]

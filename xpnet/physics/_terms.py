@@ -12,7 +12,7 @@ from xpnet._checks import choices, in_range, is_dict, is_list, show
 from xpnet.core.arrays import Array
 from xpnet.core.optimizers import LevenbergMarquardt
 from xpnet.errors import ArgumentError
-from xpnet.physics._residuals import Present, Term, add_pairs, compute_rows, mixes_rows
+from xpnet.physics._residuals import Present, Term, add_pairs, compute_rows, mixes_rows, weigh_terms
 from xpnet.physics._taylor import slopes
 from xpnet.training import check_machine
 from xpnet.training.callback import LOGS
@@ -115,14 +115,18 @@ def make_present(value: Value, coefficients: dict[str, float]) -> Present:
 
 
 def parse_solution(caller: str, terms: Any, value: Value) -> tuple[list[Term], Present, list[bool]]:
-    """Check terms that `solve` has fitted a network to; return whether each coefficient is at a bound, too."""
+    """Check and weigh terms that `solve` has fitted a network to; return which coefficients are at a bound, too."""
     check_network(value)
     fitted = value.objective.coefficients
     if fitted is None:
         raise ArgumentError(f"{caller} of terms needs a network whose last training was solve; call solve before")
     numbers = {name: number for name, (_, number, _) in fitted.items()}
-    parsed = parse_terms(terms, numbers, value)
-    return parsed, make_present(value, numbers), [at_bound for *_, at_bound in fitted.values()]
+    present = make_present(value, numbers)
+    return (
+        weigh_terms(parse_terms(terms, numbers, value), present),
+        present,
+        [at_bound for *_, at_bound in fitted.values()],
+    )
 
 
 def _find_coefficients(residual: Any, names: Sequence[str]) -> list[str]:
