@@ -116,9 +116,9 @@ def test_the_noise_is_not_learnt_and_inputs_that_do_not_matter_lose_their_weight
     assert relevance[2] < 0.3 * relevance[:2].min()
 
 
-@pytest.mark.parametrize("cost", ["quadratic", "mse"])
+@pytest.mark.parametrize("cost", ["quadratic", "mse", "gaussian"])
 def test_it_is_the_same_on_every_backend(place, cost):
-    options = {"sizes": (3, 4, 2), "cost": cost}
+    options = {"sizes": (3, 4, 4 if cost == "gaussian" else 2), "cost": cost}
     y, weight = np.hstack([Y, Y**2]), np.linspace(0, 2, 40)
     net, other = make(**options), make(**options, **place._asdict())
     for each in (net, other):
@@ -131,11 +131,12 @@ def test_it_is_the_same_on_every_backend(place, cost):
         np.testing.assert_allclose(other.backend.to_numpy(theirs), mine, rtol=1e-5)
 
 
-def test_members_train_as_they_would_alone_and_files_hold_precisions(tmp_path):
-    ensemble = Ensemble([3, 4, 1], 2, seed=[0, 1], **OPTIONS)
+@pytest.mark.parametrize("options", [{"sizes": (3, 4, 1)}, {"sizes": (3, 4, 2), "cost": "gaussian"}], ids=str)
+def test_members_train_as_they_would_alone_and_files_hold_precisions(tmp_path, options):
+    ensemble = Ensemble(members=2, seed=[0, 1], **OPTIONS, **options)
     ensemble.train((X, Y), 20, **TRAIN)
     for seed, member in enumerate(ensemble):
-        net = trained(20, sizes=(3, 4, 1), seed=seed)
+        net = trained(20, seed=seed, **options)
         np.testing.assert_allclose(member.w[0], net.w[0], rtol=1e-6)
         assert member.state.optimizer.memory.steps == net.state.optimizer.memory.steps
     net.save(tmp_path / "net")
@@ -172,6 +173,77 @@ def test_the_error_bars_of_a_linear_network_are_those_of_bayesian_regression(sta
     np.testing.assert_allclose(net.predict_std(new[0]), net.predict_std(new)[0], rtol=1e-12)
     low, high = net.interval(new, 0.9)
     np.testing.assert_allclose(high - low, 2 * 1.6448536 * net.predict_std(new), rtol=1e-6)
+
+
+def noisy(n=120):
+    """Examples of a curve whose noise grows from 0.02 at -2 to 0.3 at 2."""
+    x = np.random.default_rng(5).uniform(-2, 2, (n, 1))
+    return x, np.sin(2 * x) + (0.16 + 0.07 * x) * np.random.default_rng(6).standard_normal((n, 1))
+
+
+@pytest.fixture(scope="module")
+def predicts_noise():
+    net = make((1, 6, 2), cost="gaussian")
+    net.train(noisy(), 80, **TRAIN)
+    net.fit_laplace(noisy())
+    return net
+
+
+def parameter_slopes(net, x):
+    """The outputs for rows, (m, 2), and their derivatives with respect to the parameters, (m, 2, P), numerically."""
+    net, columns = net.copy(), []
+    outputs, layers = net.forward(x), [[np.array(part) for part in layer] for layer in net.layers]
+    for part in (part for layer in layers for part in layer):
+        for index in np.ndindex(part.shape):
+            ends = []
+            for step in (1e-5, -1e-5):
+                part[index] += step
+                net.layers = layers
+                ends.append(net.forward(x))
+                part[index] -= step
+            columns.append((ends[0] - ends[1]) / 2e-5)
+    return outputs, np.stack(columns, axis=-1)
+
+
+def test_error_bars_of_predicted_noise(predicts_noise):
+    """The prior's precisions are the rest of the matrix beside Fisher's, and γ/Σθ² by groups of weights."""
+    net, (x, _) = predicts_noise, noisy()
+    covariance, new = net.value.laplace.factor @ net.value.laplace.factor.T, np.linspace(-4, 4, 9)[:, None]
+    outputs, slopes = parameter_slopes(net, x)
+    scaled = slopes / outputs[:, 1:, None] * [[[1.0], [np.sqrt(2.0)]]]
+    prior = np.linalg.inv(covariance) - np.einsum("mop,moq->pq", scaled, scaled)
+    alpha, theta = np.diagonal(prior), np.concatenate([np.ravel(part) for layer in net.layers for part in layer])
+    np.testing.assert_allclose(prior, np.diag(alpha), atol=1e-4 * alpha.max())
+    for group in (slice(6), slice(6, 12), slice(12, 24), slice(24, 26)):
+        np.testing.assert_allclose(alpha[group], alpha[group][0], rtol=1e-3)
+        gamma = np.sum(1 - alpha[group] * np.diagonal(covariance)[group])
+        assert alpha[group][0] == pytest.approx(gamma / np.sum(theta[group] ** 2), rel=0.01)
+    outputs, slopes = parameter_slopes(net, new)
+    variances = np.einsum("mop,pq,moq->mo", slopes, covariance, slopes)
+    np.testing.assert_allclose(net.predict(new), outputs[:, 0])
+    std = np.sqrt(outputs[:, 1] ** 2 + 4 * variances[:, 1] + variances[:, 0])
+    np.testing.assert_allclose(net.predict_std(new), std, rtol=1e-5)
+    np.testing.assert_allclose(net.posterior(new).std, np.sqrt(variances[:, 0]), rtol=1e-5)
+    np.testing.assert_allclose(net.covariance(new), slopes[:, 0] @ covariance @ slopes[:, 0].T, atol=1e-7)
+
+
+def test_noise_is_predicted_as_large_as_errors_and_the_uncertainty_of_means_together(predicts_noise):
+    x, y = noisy()
+    (mean, noise), spread = predicts_noise.forward(x).T, predicts_noise.posterior(x).std
+    assert np.mean(((y[:, 0] - mean) ** 2 + spread**2) / noise**2) == pytest.approx(1.0, abs=0.02)
+    assert np.mean(spread**2 / noise**2) > 0.05
+    stds = predicts_noise.predict_std([[-1.5], [0], [2], [5]])
+    np.testing.assert_allclose(stds[:3], [0.055, 0.16, 0.3], rtol=0.3)
+    assert stds[3] > 0.6
+
+
+@pytest.mark.parametrize(("cost", "n_out"), [("quadratic", 1), ("gaussian", 2)])
+def test_examples_of_weight_0_are_none(cost, n_out):
+    nets = [make((3, 4, n_out), cost=cost) for _ in range(2)]
+    for net, (rows, weight) in zip(nets, ((slice(None), np.arange(40) >= 8), (slice(8, None), None))):
+        net.train((X[rows], Y[rows]), 20, sample_weight=weight, **TRAIN)
+        net.fit_laplace((X[8:], Y[8:]))
+    np.testing.assert_allclose(*(net.predict_std(X) for net in nets), rtol=1e-6)
 
 
 def test_they_grow_away_from_the_examples_for_any_network():
@@ -432,7 +504,7 @@ def test_an_ensemble_gets_error_bars_of_all_members_or_none():
 
 
 def test_what_has_no_laplace_approximation():
-    with pytest.raises(ArgumentError, match='needs a regression with cost="quadratic" or "mse"'):
+    with pytest.raises(ArgumentError, match='needs a regression with cost="quadratic", "mse" or "gaus'):
         Network([3, 2], task="classification").fit_laplace((X, [0, 1] * 20))
     net = make()
     with pytest.raises(ArgumentError, match="this one has its first weights; call train before"):

@@ -769,7 +769,8 @@ def test_jax_differentiates_activations_of_your_own_by_their_pullbacks():
 def fit_laplace(activation, x, seed=0, dtype="float64", n_out=2, **options):
     """A network with a Laplace approximation, of targets with a mean far from 0."""
     options = {"task": "regression", "standardize": True, **options}
-    net = Network([x.shape[1], 5, 5, 5, 5, n_out], activation=activation, dtype=dtype, seed=seed, **options)
+    sizes = [x.shape[1], 5, 5, 5, 5, n_out * (2 if options.get("cost") == "gaussian" else 1)]
+    net = Network(sizes, activation=activation, dtype=dtype, seed=seed, **options)
     y = 100 + np.stack([np.sin(x[:, 0]), x[:, 1] * x[:, 2]], axis=1)[:, :n_out]
     net.train((x, y), 5, 4, optimizer=Adam(), lr=0.03, progress=False)
     net.fit_laplace((x, y))
@@ -800,17 +801,17 @@ in_both_libraries = pytest.mark.parametrize(
 
 @in_both_libraries
 @pytest.mark.parametrize(
-    ("activation", "dtype"),
+    ("activation", "dtype", "cost"),
     [
-        (["tanh", "relu", "gelu", "elu"], "float32"),
-        pytest.param(["sigmoid", "identity", "silu", "softplus"], "float64", marks=pytest.mark.slow),
-        pytest.param(["leaky_relu", "softmax", "gelu_tanh", "elu(0.5, 1.5)"], "float32", marks=pytest.mark.slow),
+        (["tanh", "relu", "gelu", "elu"], "float32", "quadratic"),
+        pytest.param(["sigmoid", "identity", "silu", "softplus"], "float64", "gaussian", marks=pytest.mark.slow),
+        pytest.param(["leaky_relu", "softmax", "gelu_tanh", "elu(0.5, 1.5)"], "float32", "mse", marks=pytest.mark.slow),
     ],
 )
-def test_error_bars_of_weights_are_those_of_predict(run, activation, dtype, tmp_path):
+def test_error_bars_of_weights_are_those_of_predict(run, activation, dtype, cost, tmp_path):
     """Of a network and of an ensemble, before and after their calibration."""
     x = RNG.normal(size=(30, 3)).astype(dtype)
-    members = [fit_laplace(activation, own, seed, dtype) for seed, own in enumerate((x[:20], x[5:]))]
+    members = [fit_laplace(activation, own, seed, dtype, cost=cost) for seed, own in enumerate((x[:20], x[5:]))]
     for net in (members[0], Ensemble.of(members)):
         for calibrated in (False, True):
             if calibrated:

@@ -420,6 +420,17 @@ def test_observations_in_two_terms_have_the_error_bars_of_one():
     np.testing.assert_allclose(*stds, rtol=1e-6)
 
 
+def test_a_coefficient_without_an_effect_widens_no_error_bars():
+    net, stds = make(), []
+    decay = Term(lambda x, u, du, ddu, xp, c, d: du[0] + c * u + 0.0 * d, LINE, weight=1e3)
+    for equation, others in ((EXACT[0], {}), (decay, {"d": 1.0})):
+        terms = [observe(noise=0.02), equation, EXACT[1]]
+        net.solve(terms, 60, coefficients={"c": 1.0, **others}, progress=False)
+        net.fit_laplace(terms)
+        stds.append(net.predict_std(LINE[1:]))
+    np.testing.assert_allclose(*stds, rtol=0.02)
+
+
 def test_error_bars_of_a_field_hold_it():
     """u′ = −k(x) u with a second output k, known from u alone: bars are wide where it is not seen, and hold it."""
     x = np.random.default_rng(0).uniform(0, 1, (60, 1))

@@ -45,6 +45,7 @@ __all__ = [
     "mse",
     "poisson",
     "quadratic",
+    "split_columns",
 ]
 
 # The costs of the book

@@ -7,6 +7,10 @@ estimated anew after a step, with the weights held. M = β JᵀJ + α is the inv
 the data determine, and β = (n − γ) / Σ r² for n residuals. Residuals with unlike noise, such as those of each target,
 are groups with a β each, by their own n and Σ r², and their share of γ, which is β tr(M⁻¹ JᵀJ).
 
+A network with the Gaussian cost predicts the noise σ of each example itself. JᵀJ is then the Fisher matrix, and β is 1.
+Where the weights leave a mean open by a variance v, it fits the noise, and r² is too small by about as much. So the
+cost is its mean over this distribution, as in an EM algorithm: with r² + v, the mean of those of r + √v and r − √v.
+
 Weights that share an α are those of one input, those of each later layer, and the biases of each layer. An input that
 does not matter gets the largest one, and its weights nearly vanish (automatic relevance determination).
 
@@ -37,8 +41,10 @@ from xpnet.core.arrays import (
     Layers,
     Namespace,
     combine_arrays,
+    count_elements,
     join_layers,
     leaves,
+    rows_per_block,
     split_layers,
 )
 from xpnet.core.backprop import forward
@@ -55,6 +61,7 @@ __all__ = [
     "estimate_noise",
     "estimate_precisions",
     "find_decays",
+    "find_spread",
     "init_evidence",
     "linearize",
     "make_laplace",
@@ -143,9 +150,9 @@ class Residuals(NamedTuple):
     """What is known of the residuals at some weights, in groups that have a precision each."""
 
     matrices: Sequence[Array]  # JᵀJ of each group, (..., P, P), as part of the mean cost of n examples
-    squares: Array  # Σ r² of each group, (..., 1, n_groups), as part of this mean
-    counts: Array  # the number of residuals in each group, (..., 1, n_groups)
     n: Array  # in the shape of μ
+    squares: Array = None  # Σ r² of each group, (..., 1, n_groups), in this mean; None if precisions are known
+    counts: Array = None  # the number of residuals in each group, (..., 1, n_groups)
 
 
 def weigh_groups(noise: Array, xp: Namespace) -> Array:
@@ -200,8 +207,10 @@ def limit(new: Array, old: Array, growth: float, xp: Namespace) -> Array:
 
 def estimate_precisions(
     evidence: Evidence, layers: Layers, residuals: Residuals, units: Layers, noise_change: float, xp: Namespace
-) -> Evidence:
+) -> tuple[Evidence, Array]:
     """Estimate all precisions anew, with the weights held; each α changes by a factor of 10 at most.
+
+    Returns them, and the inverse of M by those before, (..., P, P), as a part of the mean cost.
 
     Parameters
     ----------
@@ -235,15 +244,17 @@ def estimate_precisions(
         return limit(precision, alpha, MOST_CHANGE, xp)
 
     weights = combine_arrays(estimate, split_layers(share, layers, xp), layers, units, evidence.weights)
-    noise = estimate_noise(evidence.noise, inverse, gamma, residuals, noise_change, xp)
-    return evidence._replace(noise=noise, weights=weights)
+    if residuals.squares is not None:
+        noise = estimate_noise(evidence.noise, inverse, gamma, residuals, noise_change, xp)
+        evidence = evidence._replace(noise=noise)
+    return evidence._replace(weights=weights), inverse
 
 
 class Laplace(NamedTuple):
     """The distribution of all weights and biases, and the noise of standardized targets: NumPy arrays in float64."""
 
     triangle: np.ndarray  # (P (P + 1) / 2,): the factor, row by row up to its diagonal
-    noise: np.ndarray  # (n_targets,): the variance of each target around the outputs
+    noise: np.ndarray  # (n_targets,): the variance of each target around the outputs, or a multiple of that predicted
 
     @property
     def factor(self) -> np.ndarray:
@@ -283,7 +294,7 @@ def approximate(evidence: Evidence, layers: Layers, residuals: Residuals, units:
     """
     for _ in range(MOST_ESTIMATES):
         before = evidence
-        evidence = estimate_precisions(before, layers, residuals, units, MOST_CHANGE, np)
+        evidence, _ = estimate_precisions(before, layers, residuals, units, MOST_CHANGE, np)
         pairs = zip(leaves((evidence.noise, evidence.weights)), leaves((before.noise, before.weights)))
         if all((abs(new - old) <= LEAST_CHANGE * old).all() for new, old in pairs):
             break
@@ -295,9 +306,33 @@ def approximate(evidence: Evidence, layers: Layers, residuals: Residuals, units:
 def outputs_with_stds(
     sigmas: Sequence[Activation], layers: Layers, factor: Array, noise: Array, x: Array, xp: Namespace
 ) -> Array:
-    """Compute outputs, and the standard deviations of targets around them, (m, n_out, 2); by those of a `Laplace`."""
-    parts = linearize(sigmas, layers, factor, x, xp)
-    return xp.stack([parts[..., 0], xp.sqrt(noise + xp.sum(parts[..., 1:] ** 2, axis=-1))], axis=-1)
+    """Compute outputs, and standard deviations of targets around them, (..., m, n_targets, 2); by those of a `Laplace`.
+
+    An output σ is known up to a variance v, as if from σ² / 2v errors. Then σ² + 4v is about the variance of a target,
+    which has Student's distribution.
+    """
+    parts, n_targets = linearize(sigmas, layers, factor, x, xp), noise.shape[-1]
+    a, variances = parts[..., 0], xp.sum(parts[..., 1:] ** 2, axis=-1)
+    if a.shape[-1] > n_targets:
+        noise = noise * (a[..., n_targets:] ** 2 + 4.0 * variances[..., n_targets:])
+    return xp.stack([a[..., :n_targets], xp.sqrt(noise + variances[..., :n_targets])], axis=-1)
+
+
+def find_spread(
+    sigmas: Sequence[Activation], layers: Layers, covariance: Array, x: Array, n_targets: int, xp: Namespace
+) -> Array:
+    """Find the standard deviation of the first outputs by the uncertainty of the weights, (..., m, n_targets)."""
+    parts: list[Array] = []
+    n, rows = x.shape[-2], rows_per_block(count_elements(layers))
+    for start in range(0, n, rows):
+        zs, activations = forward(layers, sigmas, x[..., start : min(start + rows, n), :], xp)
+        columns: list[Array] = []
+        for unit in [*unit_vectors(activations[-1], xp)][:n_targets]:
+            slopes = parameter_jacobian(layers, sigmas, zs, activations, unit, xp)
+            columns.append(xp.sum(xp.matmul(slopes, covariance) * slopes, axis=-1))
+        variances = xp.stack(columns, axis=-1)
+        parts.append(xp.sqrt(xp.maximum(variances, 0.0 * variances)))
+    return parts[0] if len(parts) == 1 else xp.concat(parts, axis=-2)
 
 
 def linearize(sigmas: Sequence[Activation], layers: Layers, changes: Array, x: Array, xp: Namespace) -> Array:

@@ -24,7 +24,7 @@ from xpnet.core._slopes import slope_errors
 from xpnet.core.activations import Activation
 from xpnet.core.arrays import Array, Layers, Namespace, count_elements, positions, rows_per_block
 from xpnet.core.backprop import deltas, forward
-from xpnet.core.costs import Cost
+from xpnet.core.costs import Cost, split_columns
 from xpnet.core.dual import jvp, unit_vectors
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "LinearProblem",
     "descend",
     "gradient_and_curvature",
+    "has_noise",
     "is_least_squares",
     "make_identity",
     "normal_equations",
@@ -51,8 +52,13 @@ LARGEST_GROWTH, LARGEST_FALL = 2.0**20, 1.0 / 3.0  # the damping changes by thes
 
 
 def is_least_squares(cost: Cost) -> bool:
-    """Tell whether a cost is one of squares, or of squares with weights of their own, as Huber's and smooth others."""
-    return cost.gradient is not None and not cost.has_distribution and cost.name not in KINKED
+    """Tell whether a cost is one of squares, or of squares with weights, as Huber's, the Gaussian and smooth others."""
+    return cost.gradient is not None and not cost.levels and cost.name not in KINKED
+
+
+def has_noise(cost: Cost) -> bool:
+    """Tell whether a cost is that of normal errors, whose noise is to be found or predicted."""
+    return cost.name in SQUARED or cost.has_std
 
 
 def parameter_jacobian(
@@ -127,8 +133,10 @@ def normal_equations(
         block = slice(start, min(start + rows, n))
         inputs, targets = x[..., block, :], y[..., block, :]
         zs, activations = forward(layers, sigmas, inputs, xp)
-        root, error = xp.sqrt(share[..., block])[..., None], activations[-1] - targets
-        if cost is not None:
+        root = xp.sqrt(share[..., block])[..., None]
+        if cost is None:
+            error = activations[-1] - targets
+        else:
             g, curvature = gradient_and_curvature(cost.with_inputs(inputs), activations[-1], targets, xp)
             root, error = root * xp.sqrt(curvature), g / curvature
         residuals = root * error
@@ -151,9 +159,13 @@ def gradient_and_curvature(cost: Cost, a: Array, y: Array, xp: Namespace) -> tup
     """Compute the gradient of a cost, and the curvature, above 0, of the squares that are to stand for it.
 
     The curvature for an output is the second derivative, or the slope of the line from the gradient at a = y to that
-    here, whichever is larger: a robust cost bends down where residuals are large. Where both are 0, it is 1.
+    here, whichever is larger: a robust cost bends down where residuals are large. Where both are 0, it is 1. That of
+    the Gaussian cost is what a normal distribution has on average: 1/σ² for its mean, and 2/σ² for σ.
     """
     gradient: Any = cost.gradient
+    if cost.has_std:
+        precision = split_columns(a, 2)[1] ** -2.0
+        return gradient(a, y, xp), xp.concat([precision, 2.0 * precision], axis=-1)
     changes = [jvp(gradient, (a, y), (unit, None), xp) for unit in unit_vectors(a, xp)]
     g, second = changes[0][0], xp.concat([change[..., k : k + 1] for k, (_, change) in enumerate(changes)], axis=-1)
     r = a - y

@@ -198,5 +198,7 @@ def _compute_outputs(
     a = forward(layers, sigmas, rows, jnp)[1][-1] * y_std + y_mean
     if "laplace" in numbers:
         factor, noise = numbers["laplace"]
-        a = jnp.stack([a, outputs_with_stds(sigmas, layers, factor, noise, rows, jnp)[..., 1] * y_std], axis=-1)
+        n_targets = noise.shape[-1]
+        std = outputs_with_stds(sigmas, layers, factor, noise, rows, jnp)[..., 1] * jnp.asarray(y_std)[..., :n_targets]
+        a = jnp.stack([a[..., :n_targets], std], axis=-1)
     return jnp.reshape(a, (*x.shape[:-1], *a.shape[1:]))

@@ -166,7 +166,7 @@ def compute_in_units(value: Value, x: Any, function: Function, *arrays: Array) -
         As in `predict`.
     function
         Pure function (sigmas, layers, *arrays, inputs, xp) that returns the outputs of a block of m rows, and others
-        in their units, but without their shift: (m, n_targets, 1 + k).
+        in their units, but without their shift: (m, n_targets, 1 + k), or more rows, which are left out.
     arrays
         Of any library.
     """
@@ -178,7 +178,7 @@ def compute_in_units(value: Value, x: Any, function: Function, *arrays: Array) -
     def compute(inputs: Array) -> Array:
         call = partial(backend.call, partial(function, model.sigmas), value.layers, *placed)
         parts = [call(block) for block in blocks(inputs, width)]
-        both = parts[0] if len(parts) == 1 else xp.concat(parts, axis=0)
+        both = (parts[0] if len(parts) == 1 else xp.concat(parts, axis=0))[:, : model.n_targets, :]
         mean, scaling = value.scale_targets_back(both[..., 0]), value.target_scaling
         with value.output_scope():
             others = backend.asarray(both[..., 1:], value.output_dtype)

@@ -17,11 +17,9 @@ from xpnet.data.open import open_source
 from xpnet.errors import ArgumentError
 from xpnet.physics._laplace import find_distribution, fit_laplace, require_fit
 from xpnet.physics._residuals import Term
-from xpnet.physics._sampling import find_sampling, read_rows
+from xpnet.physics._sampling import find_basis, find_sampling, read_rows
 from xpnet.physics._terms import parse_solution
 from xpnet.value import Value
-
-MANY = 1e15  # residuals, so that their precision counts as known
 
 
 def find_laplace(value: Value, data: Any) -> Laplace:
@@ -50,12 +48,12 @@ def fit_to_terms(value: Value, terms: Sequence[Term]) -> Laplace:
     precisions[~seen] = np.sum(precisions[seen] * weights[seen]) / np.sum(weights[seen])
     rows = np.concatenate([np.sqrt(factor) * block for factor, block in zip(precisions, blocks)])
     columns = rows[:, -1 - len(held) : -1][:, ~np.array(held, bool)]
-    basis, rows = np.linalg.qr(columns)[0], rows[:, : -1 - len(held)]
+    basis, rows = find_basis(columns), rows[:, : -1 - len(held)]
     rows = rows - basis @ (basis.T @ rows)
-    ones, count = np.ones((1, 1)), np.full((1, 1), MANY)
+    ones = np.ones((1, 1))
     evidence = init_evidence(layers, np.zeros(()))._replace(noise=ones)
     evidence, units = begin_evidence(evidence, np.ones((1, value.model.n_in)), ones, 1.0, np)
-    residuals = Residuals([rows.T @ rows], count, count, np.array(1.0))
+    residuals = Residuals([rows.T @ rows], np.array(1.0))
     nothing = np.zeros(value.model.n_targets)
     nothing.flags.writeable = False
     return find_distribution(evidence, layers, residuals, units, 1.0)._replace(noise=nothing)

@@ -10,7 +10,7 @@ from xpnet.backends import on_host_only, require_bytes
 from xpnet.core.arrays import Array, Layers, combine_arrays, count_elements, map_arrays
 from xpnet.core.backprop import forward
 from xpnet.core.laplace import Evidence, Laplace, Residuals, approximate, begin_evidence, init_evidence
-from xpnet.core.least_squares import SQUARED, normal_equations
+from xpnet.core.least_squares import SQUARED, has_noise, normal_equations
 from xpnet.core.minibatch import decode
 from xpnet.core.model import count_parameters
 from xpnet.data.source import Source
@@ -29,7 +29,7 @@ def fit_laplace(value: Value, source: Source) -> Laplace:
     require_fit(value)
     _require_fit_to_targets(value)
     model, backend = value.model, value.backend
-    factor = SQUARED[model.cost.name](model.n_out)
+    factor = 1.0 if model.cost.has_std else SQUARED[model.cost.name](model.n_out)
     with backend.scope("float64"):
         layers = map_arrays(partial(backend.asarray, dtype="float64"), value.layers)
         (matrices, squares, input_squares, targets, target_squares), n = _average(value, layers, factor, source)
@@ -40,8 +40,12 @@ def fit_laplace(value: Value, source: Source) -> Laplace:
     if isinstance(memory, Evidence):
         with value.scope():
             evidence = map_arrays(lambda x: np.asarray(backend.to_numpy(x), np.float64), memory)
+    if model.cost.has_std:  # of which each example has its own
+        evidence, units = begin_evidence(evidence, input_squares, np.ones_like(evidence.noise), factor, np)
+        laplace = find_distribution(evidence, layers, Residuals(matrices, n), units, factor)
+        return laplace._replace(noise=laplace.noise[: model.n_targets])
     evidence, units = begin_evidence(evidence, input_squares, variance, factor, np)
-    residuals = Residuals(matrices, squares, np.full(squares.shape, n), n)
+    residuals = Residuals(matrices, n, squares, np.full(squares.shape, n))
     return find_distribution(evidence, layers, residuals, units, factor)
 
 
@@ -79,10 +83,11 @@ def _sum_block(
     backend, sigmas, xp = value.backend, value.model.sigmas, value.xp
     x, y = (backend.asarray(part, "float64") for part in (x, y))
     w = xp.ones_like(y[:, 0]) if weight is None else backend.asarray(weight, "float64")
-    matrices, _ = normal_equations(layers, sigmas, x, y, factor * w, xp, groups=range(y.shape[-1]))
+    cost, groups = (value.model.cost, None) if value.model.cost.has_std else (None, range(y.shape[-1]))
+    matrices, _ = normal_equations(layers, sigmas, x, y, factor * w, xp, cost=cost, groups=groups)
     _, activations = forward(layers, sigmas, x, xp)
     column = w[:, None]
-    rows = factor * column * (activations[-1] - y) ** 2, column * x * x, column * y, column * y * y
+    rows = factor * column * (activations[-1][:, : y.shape[-1]] - y) ** 2, column * x * x, column * y, column * y * y
     sums = (xp.sum(part, axis=0, keepdims=True) for part in rows)
     return tuple(matrices), *sums, xp.sum(xp.astype(w != 0.0, w.dtype)), xp.sum(w)
 
@@ -90,9 +95,9 @@ def _sum_block(
 def require_fit(value: Value) -> None:
     """Refuse a network that does not minimize squared errors, or whose matrices do not fit into memory."""
     model = value.model
-    if model.task != "regression" or model.cost.name not in SQUARED:
+    if model.task != "regression" or not has_noise(model.cost):
         raise ArgumentError(
-            f'fit_laplace needs a regression with cost="quadratic" or "mse", and this network has '
+            f'fit_laplace needs a regression with cost="quadratic", "mse" or "gaussian", and this network has '
             f'task={model.task!r} and cost={model.cost.name!r}; make one with task="regression", or see calibrate for '
             "other error bars"
         )

@@ -20,7 +20,7 @@ from xpnet.backends.base import precision
 from xpnet.core.activations import Activation
 from xpnet.core.arrays import Array, Layers, Namespace
 from xpnet.core.dual import jvp
-from xpnet.core.laplace import linearize
+from xpnet.core.laplace import linearize, outputs_with_stds
 from xpnet.core.model import count_parameters
 from xpnet.errors import ArgumentError
 from xpnet.inference import Bars, combine_slopes, compute_in_units, drop_single, to_given_inputs
@@ -123,11 +123,10 @@ def linearize_bars(
     """
     shape = (directions.shape[0], *x.shape)
     rows, directions = xp.broadcast_to(x, shape), xp.broadcast_to(directions, shape)
-    parts, changes = jvp(partial(linearize, sigmas), (layers, factor, rows), (None, None, directions), xp)
-    parts = parts[:1, ...]
-    std = xp.sqrt(noise + xp.sum(parts[..., 1:] ** 2, axis=-1))
-    std_changes = xp.sum(parts[..., 1:] * changes[..., 1:], axis=-1) / std
-    return xp.permute_dims(xp.concat([parts[..., 0], changes[..., 0], std, std_changes]), (1, 2, 0))
+    tangents = None, None, None, directions
+    bars, changes = jvp(partial(outputs_with_stds, sigmas), (layers, factor, noise, rows), tangents, xp)
+    parts = [part for k in range(2) for part in (bars[:1, ..., k], changes[..., k])]
+    return xp.permute_dims(xp.concat(parts), (1, 2, 0))
 
 
 def _differentiate_member(value: Value, x: Any) -> Array:

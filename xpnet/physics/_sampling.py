@@ -94,11 +94,16 @@ def read_rows(term: Term, present: Present, to_numpy: Callable[[Array], np.ndarr
     return rows[0]
 
 
+def find_basis(columns: np.ndarray) -> np.ndarray:
+    """Find orthonormal columns for the combinations of others, but for those that are rounding."""
+    basis, s, _ = np.linalg.svd(columns, full_matrices=False)
+    return basis[:, s > NO_WEIGHT * s.max(initial=0.0)]
+
+
 def _solve(rows: np.ndarray, k: int, free: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Compute G⁺ of the free ones among k coefficients, the diagonal of J J⁺, and which coefficients are determined."""
     weights, columns = rows[:, : -1 - k], rows[:, -1 - k : -1][:, free]
-    basis, s, _ = np.linalg.svd(weights, full_matrices=False)
-    basis = basis[:, s > NO_WEIGHT * s[0]]
+    basis = find_basis(weights)
     sizes = np.maximum(np.linalg.norm(columns, axis=0), np.finfo(np.float64).tiny)
     rest = columns / sizes
     for _ in range(2):  # the second time removes the rounding of the first

@@ -202,16 +202,9 @@ class Descent(Callback):
         return linear
 
     def _stop_at_bounds(self, new: Array) -> Array:
-        """Shorten a step so that it ends where the first coefficient reaches a bound."""
-        xp, (low, high) = self.value.xp, self.ends
-        if not self.is_bounded:
-            return new
-        change = new - self.parameters
-        moves, ones = change != 0.0, xp.ones_like(change)
-        end = xp.where(change > 0.0, high, low)
-        parts = xp.where(moves, (end - self.parameters) / xp.where(moves, change, ones), 2.0 * ones)
-        part = xp.minimum(xp.min(parts), ones[0, 0])
-        return xp.where(parts > part, self.parameters + part * change, end)
+        """Bring coefficients that would leave their bounds to them."""
+        low, high = self.ends
+        return self.value.xp.minimum(self.value.xp.maximum(new, low), high)
 
     def _hold(self, linear: LinearProblem) -> LinearProblem:
         """Leave coefficients out of a linear problem that are at a bound, and whose step goes beyond it."""

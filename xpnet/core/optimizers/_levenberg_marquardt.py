@@ -12,7 +12,7 @@ from xpnet._names import explain_arguments
 from xpnet.core._slopes import slope_cost
 from xpnet.core.activations import Activation
 from xpnet.core.arrays import Array, Layers, Namespace, join_layers, map_arrays, split_layers
-from xpnet.core.backprop import forward
+from xpnet.core.backprop import backward, forward
 from xpnet.core.costs import Composed
 from xpnet.core.laplace import (
     NOISE_CHANGE,
@@ -21,6 +21,7 @@ from xpnet.core.laplace import (
     begin_evidence,
     estimate_precisions,
     find_decays,
+    find_spread,
     init_evidence,
     sum_groups,
     weigh_groups,
@@ -31,6 +32,7 @@ from xpnet.core.least_squares import (
     LinearProblem,
     descend,
     gradient_and_curvature,
+    has_noise,
     is_least_squares,
     make_identity,
     normal_equations,
@@ -71,8 +73,8 @@ class LevenbergMarquardt:
     1994). The weights change only if the cost falls; it chooses the length of its steps, so `lr` and `batch_size` are
     left out.
 
-    It needs ``dtype="float64"``, no dropout, and the cost "quadratic", "mse" or "huber", or one of your own with an
-    output for each target: its squares get the gradient and the curvature of that cost anew in each step.
+    It needs ``dtype="float64"``, no dropout, and the cost "quadratic", "mse", "huber" or "gaussian", or one of your own
+    with an output for each target: its squares get the gradient and the curvature of that cost anew in each step.
 
     Parameters
     ----------
@@ -84,7 +86,8 @@ class LevenbergMarquardt:
     bayesian
         Whether to find the weight decay from the training examples, without validation data: one for the weights of
         each input and of each later layer, and for the biases of each layer (MATLAB's ``trainbr``; D. J. C. MacKay,
-        1992; F. D. Foresee and M. T. Hagan, 1997). Networks with more weights than examples do not learn the noise,
+        1992; F. D. Foresee and M. T. Hagan, 1997), and the noise of each target. The cost is "quadratic", "mse" or
+        "gaussian". Networks with more weights than examples do not learn the noise,
         and inputs that do not matter lose their weights: `relevance` of ``net.state.optimizer.memory``. Each
         call of `train` begins anew. It takes twice the time; `weight_decay`, and `alpha` of the estimators, are not
         used.
@@ -136,8 +139,8 @@ class LevenbergMarquardt:
     ) -> None:
         """Refuse a network that it cannot train, or `slopes`."""
         cost = model.cost
-        if not is_least_squares(cost) or (self.bayesian and cost.name not in SQUARED):
-            costs = [f"cost={name!r}" for name in SQUARED]
+        if not is_least_squares(cost) or (self.bayesian and not has_noise(cost)):
+            costs = [f"cost={name!r}" for name in (*SQUARED, "gaussian")]
             if not self.bayesian:
                 costs += ["cost='huber'", "a smooth one of your own"]
             raise ArgumentError(
@@ -148,7 +151,7 @@ class LevenbergMarquardt:
             raise ArgumentError("slopes do not go with LevenbergMarquardt(bayesian=True); leave out one of the two")
         if dtype != "float64":
             raise ArgumentError(f'LevenbergMarquardt needs float64, and the network has {dtype}; give dtype="float64"')
-        if cost.name in SQUARED:
+        if has_noise(cost):
             return
         x, a, y = (to_array(np.full((1, n), 0.5)) for n in (model.n_in, model.n_out, model.n_out))
         try:
@@ -204,11 +207,14 @@ def take_damped_step(
     share = weights / xp.sum(weights, axis=-1, keepdims=True)
     output_here, shape = output.with_inputs(x), memory.mu.shape
 
-    def compute_costs(layers: Layers, roots: Array | None = None) -> Array:
-        """Compute the cost of each example without any penalty, with outputs and targets times `roots`."""
+    def compute_costs(layers: Layers, roots: Any = 1.0, targets: Sequence[Array] = (y,)) -> Array:
+        """Compute the cost of each example without any penalty, with outputs and targets times `roots`.
+
+        That of several targets for each output is their mean.
+        """
         zs, activations = forward(layers, sigmas, x, xp)
-        pair = (activations[-1], y) if roots is None else (roots * activations[-1], roots * y)
-        costs = output_here.value(zs[-1], *pair, xp)
+        a = roots * activations[-1]
+        costs = sum(output_here.value(zs[-1], a, roots * target, xp) / len(targets) for target in targets)
         return costs if slopes is None else costs + slope_cost(layers, sigmas, zs, activations, minibatch, xp)
 
     def average(costs: Array) -> Array:
@@ -217,20 +223,27 @@ def take_damped_step(
     other_cost = None if output.cost.name in SQUARED else output.cost
     factor = 1.0 if other_cost else SQUARED[output.cost.name](y.shape[-1])
     slope_share = None if slope_weights is None else slope_weights * share[..., None, None]
-    groups = range(y.shape[-1]) if isinstance(memory, Evidence) else None
+    groups = range(y.shape[-1]) if isinstance(memory, Evidence) and not other_cost else None
     matrices, gradients = normal_equations(
         layers, sigmas, x, y, factor * share, xp, slopes, slope_share, other_cost, groups
     )
-    costs = compute_costs(layers)
+    costs, roots, targets = compute_costs(layers), 1.0, [y]
     if isinstance(memory, Evidence):
-        squares = factor * (forward(layers, sigmas, x, xp)[1][-1] - y) ** 2
-        memory, decays = renew_precisions(memory, layers, matrices, squares, minibatch, share, factor, xp)
+        zs, activations = forward(layers, sigmas, x, xp)
+        squares = None if other_cost else factor * (activations[-1] - y) ** 2
+        memory, decays, covariance = renew_precisions(memory, layers, matrices, squares, minibatch, share, factor, xp)
         precisions = weigh_groups(memory.noise, xp)
-        roots, matrix = xp.sqrt(precisions), sum_groups(precisions, matrices)
-        gradient = sum_groups(precisions, gradients)
-        cost = average(compute_costs(layers, roots))
+        matrix, gradient = (sum_groups(precisions, parts) for parts in (matrices, gradients))
+        if other_cost:
+            spread = find_spread(sigmas, layers, covariance, x, y.shape[-1], xp)
+            targets = [y + spread, y - spread]
+            grads = (backward(layers, sigmas, output_here, zs, activations, t, xp, weights) for t in targets)
+            gradient = sum(join_layers(part, xp) / len(targets) for part in grads)
+        else:
+            roots = xp.sqrt(precisions)
+        cost = average(compute_costs(layers, roots, targets))
     else:
-        (matrix,), (gradient,), roots, cost = matrices, gradients, None, average(costs)
+        (matrix,), (gradient,), cost = matrices, gradients, average(costs)
         strength = sum((part for part in (minibatch.decay, weight_decay) if part is not None), 0.0 * damping)
         decays = tuple((strength + 0.0 * w, 0.0 * b) for w, b in layers)
         costs = costs + penalty(layers, strength, xp)
@@ -240,7 +253,7 @@ def take_damped_step(
         return cost + 0.5 * over_matrices(xp.sum, decay * parameters * parameters)
 
     def measure(parameters: Array) -> Array:
-        return add_penalty(average(compute_costs(split_layers(parameters, layers, xp), roots)), parameters)
+        return add_penalty(average(compute_costs(split_layers(parameters, layers, xp), roots, targets)), parameters)
 
     largest = xp.max(matrix * make_identity(parameters, xp), axis=(-2, -1))
     problem = LinearProblem(matrix, gradient + decay * parameters, largest, add_penalty(cost, parameters), decay)
@@ -256,13 +269,13 @@ def renew_precisions(
     memory: Evidence,
     layers: Layers,
     matrices: Sequence[Array],
-    squares: Array,
+    squares: Array | None,
     minibatch: Minibatch,
     share: Array,
     factor: float,
     xp: Namespace,
-) -> tuple[Evidence, Layers]:
-    """Estimate the precisions, if that is due; return them with the decay of each weight and bias.
+) -> tuple[Evidence, Layers, Array]:
+    """Estimate the precisions, if that is due; return them, the decay of each weight and bias, and their covariance.
 
     Parameters
     ----------
@@ -271,7 +284,7 @@ def renew_precisions(
     layers, matrices
         Weights and biases, and JᵀJ of the mean cost at these, of each target.
     squares
-        The squares of the residuals, in units of the cost.
+        The squares of the residuals, in units of the cost; None if the network predicts the noise.
     minibatch, share
         All examples, and the share of each in the mean.
     factor
@@ -285,17 +298,17 @@ def renew_precisions(
         return xp.sum(column * rows, axis=-2, keepdims=True)
 
     n = xp.reshape(xp.sum(xp.astype(share > 0.0, share.dtype), axis=-1), shape)
-    variance = average((y - average(y)) ** 2)
+    variance = average((y - average(y)) ** 2) if squares is not None else xp.ones_like(memory.noise)
     variance = xp.where(variance > 0.0, variance, xp.ones_like(variance))
     input_squares = xp.sum(column * x * x, axis=-2, keepdims=True)
     memory, units = begin_evidence(memory, input_squares, variance, factor, xp)
     has_settled = memory.growth >= SETTLED
     is_due = has_settled | ((memory.steps > WARM_UP) & (memory.growth == 2.0))  # the last step has lowered the cost
-    residuals = Residuals(matrices, average(squares), n + 0.0 * variance, n)
-    estimate = estimate_precisions(memory, layers, residuals, units, NOISE_CHANGE, xp)
+    residuals = Residuals(matrices, n, None if squares is None else average(squares), n + 0.0 * variance)
+    estimate, inverse = estimate_precisions(memory, layers, residuals, units, NOISE_CHANGE, xp)
     memory = select_arrays(is_due, estimate, memory, xp)
     memory = memory._replace(
         mu=xp.where(has_settled, 0.0 * memory.mu, memory.mu),  # which begins anew
         growth=xp.where(has_settled, 0.0 * memory.growth, memory.growth),
     )
-    return memory, find_decays(memory, layers, n, xp)
+    return memory, find_decays(memory, layers, n, xp), inverse / n
