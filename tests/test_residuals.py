@@ -501,6 +501,7 @@ def own_soft(z, xp):
 
 OWN = Activation("own", own_soft, lambda g, z, a, xp: g)
 FEW, ONE_NUMBER = (Term(lambda x, u, *_, shape=shape: u[0] if shape else 1.0, LINE) for shape in (True, False))
+BAD_PAIRS = [(0,), ("a", None), (math.nan, None), (2, 0), (1, 1), (1.5, None), (None, 0.5)]
 REFUSED = [
     ({"dtype": "float32"}, {}, 'dtype="float64"'),
     ({"standardize": True}, {}, "does not go with standardize=True, a scaling or scale=; leave them out"),
@@ -537,13 +538,12 @@ REFUSED = [
     ({}, {"coefficients": {"c": np.inf}}, "coefficients['c']=inf must be a finite number"),
     ({}, {"coefficients": {"cost": 1.0}}, "coefficients has the name 'cost'"),
     ({}, {"coefficients": {"c": 1.0, "k": 1.0}}, "coefficients has 'k', which no residual takes"),
-    ({}, {"bounds": [("c", 0)]}, "bounds=[('c', 0)] must be a dict of pairs"),
-    ({}, {"bounds": {"k": (0, None)}}, "bounds has 'k', which is no coefficient; choose from 'c'"),
-    ({}, {"bounds": {"c": 0}}, "bounds['c']=0 must be a pair (low, high)"),
-    ({}, {"bounds": {"c": ("a", None)}}, "low of bounds['c']='a' must be a finite number"),
-    ({}, {"bounds": {"c": (2, 0)}}, "bounds['c']=(2, 0) must be in increasing order and contain the first value"),
-    ({}, {"bounds": {"c": (1.5, None)}}, "contain the first value of the coefficient, 1"),
-    ({}, {"bounds": {"c": (1.0, 1.0)}}, "must be in increasing order"),
+    ({}, {"bounds": [("c", 0)]}, "bounds=[('c', 0)] must be a dict"),
+    *(
+        ({}, {"bounds": {name: pair}}, f"bounds['{name}']={pair!r} must be a pair (low, high) in increasing order")
+        for name, pair in {"k": (0, None), "c": 0}.items()
+    ),
+    *(({}, {"bounds": {"c": pair}}, f"bounds['c']={pair!r} must be a pair") for pair in BAD_PAIRS),
     ({}, {"terms": [FEW]}, "a residual has shape (1,) at 20 points, but must have (20,)"),
     ({}, {"terms": [ONE_NUMBER]}, "a residual has shape () at 20 points"),
     ({}, {"terms": [Term(lambda x, u, *_: np.sin(u), LINE)]}, "term 0 cannot be computed and differentiated"),

@@ -31,7 +31,7 @@ def in_range(argument: str, value: Any, low: float, high: float, remedy: str = "
     Traceback (most recent call last):
     xpnet.ArgumentError: factor=0 must be above 0 and below 1; 0.1 is usual
     """
-    number = _to_float(value)
+    number = to_float(value)
     if not low <= number < high or (number == low and not includes_low):
         if high == math.inf:
             interval = f"a finite number {'of at least' if includes_low else 'above'} {low:g}"
@@ -41,7 +41,7 @@ def in_range(argument: str, value: Any, low: float, high: float, remedy: str = "
     return number
 
 
-def _to_float(value: Any) -> float:
+def to_float(value: Any) -> float:
     """Convert a number of any kind, also NumPy's, a Decimal or a Fraction; NaN for anything else, such as an array."""
     if isinstance(value, (str, bytes, bytearray, bool)) or getattr(value, "shape", ()) != ():
         return math.nan

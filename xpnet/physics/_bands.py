@@ -17,7 +17,7 @@ from xpnet.data.open import open_source
 from xpnet.errors import ArgumentError
 from xpnet.physics._laplace import find_distribution, fit_laplace, require_fit
 from xpnet.physics._residuals import Term
-from xpnet.physics._sampling import find_basis, find_sampling, read_rows
+from xpnet.physics._sampling import find_basis, find_sampling
 from xpnet.physics._terms import parse_solution
 from xpnet.value import Value
 
@@ -34,8 +34,7 @@ def fit_to_terms(value: Value, terms: Sequence[Term]) -> Laplace:
     require_fit(value)
     with value.scope():
         terms, present, held = parse_solution("fit_laplace", terms, value)
-        noise = find_sampling(terms, present, held, value.backend.to_numpy).noise
-        blocks = [read_rows(term, present, value.backend.to_numpy) for term in terms]
+        *_, noise, blocks = find_sampling(terms, present, held, value.backend.to_numpy)
         layers = map_arrays(value.backend.to_numpy, present.layers)
     if np.isnan(noise).any() or not noise.any():
         raise ArgumentError(

@@ -8,7 +8,7 @@ import numpy as np
 
 from xpnet.inference import table
 from xpnet.physics._residuals import Term, evaluate
-from xpnet.physics._sampling import find_sampling, find_shifts, find_standard_errors
+from xpnet.physics._sampling import find_sampling, find_standard_errors
 from xpnet.physics._terms import parse_solution
 from xpnet.value import Value, make_table
 
@@ -58,8 +58,7 @@ def check_solution(value: Value, terms: Sequence[Term]) -> SolutionCheck:
     to_numpy = value.backend.to_numpy
     with value.scope():
         terms, present, held = parse_solution("check_solution", terms, value)
-        covariance, noise = find_sampling(terms, present, held, to_numpy)
-        shifts = find_shifts(terms, present, held, to_numpy)
+        covariance, shifts, noise, _ = find_sampling(terms, present, held, to_numpy)
         residuals = [np.sqrt(np.mean(to_numpy(evaluate(term, present)) ** 2)) for term in terms]
     lines = zip(terms, residuals, noise)
     rows = [

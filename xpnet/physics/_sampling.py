@@ -32,7 +32,9 @@ class Sampling(NamedTuple):
     """What the noise of observations does to coefficients."""
 
     covariance: np.ndarray  # of the coefficients, (k, k); infinite if nothing determines one, NaN if it is held
+    shifts: np.ndarray  # (k,): the changes that take the cost to its minimum, and the equations to hold exactly
     noise: np.ndarray  # the standard deviation of the residuals of each term; 0 of equations, NaN if too few are left
+    blocks: list[np.ndarray]  # the rows of J and r of each term
 
 
 def find_sampling(
@@ -51,32 +53,20 @@ def find_sampling(
     to_numpy
         Moves an array to the host.
     """
-    blocks, k = [read_rows(term, present, to_numpy) for term in terms], len(held)
+    blocks, k = [_read_rows(term, present, to_numpy) for term in terms], len(held)
     lengths, free = [len(block) for block in blocks], np.flatnonzero(~np.array(held, bool))
-    moves, leverage, is_determined = _solve(np.concatenate(blocks), k, free)
+    rows = np.concatenate(blocks)
+    moves, leverage, is_determined = _solve(rows, k, free)
     leverages = np.split(leverage, np.cumsum(lengths)[:-1])
     noise = np.array([_find_noise(*parts) for parts in zip(terms, blocks, leverages)])
-    scales = noise * [math.sqrt(term.weight / term.x.shape[0]) for term in terms]
-    effects = moves * np.repeat(scales, lengths)
-    covariance = np.full((k, k), np.nan)
+    effects = moves * np.repeat([std * _root(term) for std, term in zip(noise, terms)], lengths)
+    covariance, shifts = np.full((k, k), np.nan), np.full(k, np.nan)
     if noise.any():
         covariance[np.ix_(free, free)] = effects @ effects.T
         covariance[free[~is_determined], free[~is_determined]] = np.inf
-    return Sampling(covariance, noise)
-
-
-def find_shifts(
-    terms: Sequence[Term], present: Present, held: Sequence[bool], to_numpy: Callable[[Array], np.ndarray]
-) -> np.ndarray:
-    """Find how coefficients are yet to change, (k,), to minimize the cost with equations that hold exactly.
-
-    The parameters are those of `find_sampling`. Synchronizes.
-    """
-    factors = [1.0 if term.noise else EXACT for term in terms]
-    rows = np.concatenate([f * read_rows(term, present, to_numpy) for f, term in zip(factors, terms)])
-    shifts, free = np.full(len(held), np.nan), np.flatnonzero(~np.array(held, bool))
-    shifts[free] = -_solve(rows, len(held), free)[0] @ rows[:, -1]
-    return shifts
+    rows = rows * np.repeat([1.0 if term.noise else EXACT for term in terms], lengths)[:, None]
+    shifts[free] = -_solve(rows, k, free)[0] @ rows[:, -1]
+    return Sampling(covariance, shifts, noise, blocks)
 
 
 def find_standard_errors(covariance: np.ndarray) -> list[float]:
@@ -84,7 +74,7 @@ def find_standard_errors(covariance: np.ndarray) -> list[float]:
     return np.sqrt(np.diagonal(covariance)).tolist()
 
 
-def read_rows(term: Term, present: Present, to_numpy: Callable[[Array], np.ndarray]) -> np.ndarray:
+def _read_rows(term: Term, present: Present, to_numpy: Callable[[Array], np.ndarray]) -> np.ndarray:
     """Compute the rows of J and r, (m, P + 1); of an equation with many points, as few with the same products."""
     rows: list[np.ndarray] = []
     for r, part in compute_rows(term, present):
@@ -120,6 +110,10 @@ def _find_noise(term: Term, rows: np.ndarray, leverage: np.ndarray) -> float:
     """Find the standard deviation of the residuals of a term, 0 of an equation, NaN if it cannot be estimated."""
     if not isinstance(term.noise, str):
         return term.noise or 0.0
-    freedom = len(rows) - float(np.sum(leverage))
-    squares = float(np.sum(rows[:, -1] ** 2)) * len(rows) / term.weight
-    return math.sqrt(squares / freedom) if freedom > LEAST_FREEDOM else math.nan
+    freedom = len(rows) - np.sum(leverage)
+    return np.linalg.norm(rows[:, -1]) / _root(term) / math.sqrt(freedom) if freedom > LEAST_FREEDOM else math.nan
+
+
+def _root(term: Term) -> float:
+    """Compute √(w/m), by which rows are multiplied."""
+    return math.sqrt(term.weight / term.x.shape[0])

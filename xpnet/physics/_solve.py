@@ -99,7 +99,6 @@ class Descent(Callback):
     ) -> None:
         self.value, self.given, self.first, self.bounds, self.redraw = value, terms, first, bounds, redraw
         self.terms = terms  # with weights, from the first step on
-        self.is_bounded = bool(np.isfinite(bounds).any())
         self.draws = any(term.draw is not None for term in terms)
         state = init_optimizer(optimizer, value.layers, value.place)
         self.damping, self.memory = state.hyperparameters.damping, state.memory
@@ -168,8 +167,8 @@ class Descent(Callback):
         elif self.has_moved and self.first and any(term.noise for term in self.terms):
             held = [at_bound for *_, at_bound in (self.objective.coefficients or {}).values()]
             present, to_numpy = self.unpack(self.parameters), self.value.backend.to_numpy
-            covariance, _ = find_sampling(self.terms, present, held, to_numpy)
-            pairs = zip(self.first, find_standard_errors(covariance))
+            sampling = find_sampling(self.terms, present, held, to_numpy)
+            pairs = zip(self.first, find_standard_errors(sampling.covariance))
             self.training.history.rows[-1] |= {f"{name}_standard_error": error for name, error in pairs}
 
     def _weigh(self) -> None:
@@ -186,11 +185,11 @@ class Descent(Callback):
         linear, xp = self.linear or self._linearize(self.parameters), self.value.xp
 
         def measure(parameters: Array) -> Array:
-            return mean_cost(self.terms, self.unpack(self._stop_at_bounds(parameters)))
+            return mean_cost(self.terms, self.unpack(self._clip(parameters)))
 
         new, self.memory, falls = descend(self.parameters, self._hold(linear), measure, self.memory, self.damping, xp)
         if bool(falls):
-            self.parameters, self.has_moved = self._stop_at_bounds(new), True
+            self.parameters, self.has_moved = self._clip(new), True
             linear = self._linearize(self.parameters)
         self.linear = linear
         return linear
@@ -201,14 +200,14 @@ class Descent(Callback):
             raise DivergenceError(NOT_FINITE)
         return linear
 
-    def _stop_at_bounds(self, new: Array) -> Array:
-        """Bring coefficients that would leave their bounds to them."""
-        low, high = self.ends
-        return self.value.xp.minimum(self.value.xp.maximum(new, low), high)
+    def _clip(self, parameters: Array) -> Array:
+        """Move coefficients that are beyond a bound to it."""
+        (low, high), xp = self.ends, self.value.xp
+        return xp.minimum(xp.maximum(parameters, low), high)
 
     def _hold(self, linear: LinearProblem) -> LinearProblem:
         """Leave coefficients out of a linear problem that are at a bound, and whose step goes beyond it."""
-        if not self.is_bounded:
+        if np.isinf(self.bounds).all():
             return linear
         xp, (low, high), at = self.value.xp, self.ends, self.parameters
         mu = self.memory.mu

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet._checks import choices, in_range, is_dict, is_list, show
+from xpnet._checks import check_dict, choices, in_range, is_dict, is_list, show, to_float
 from xpnet.core.arrays import Array
 from xpnet.core.optimizers import LevenbergMarquardt
 from xpnet.errors import ArgumentError
@@ -65,23 +65,14 @@ def parse_coefficients(coefficients: Any) -> dict[str, float]:
 
 def parse_bounds(bounds: Any, first: dict[str, float]) -> np.ndarray:
     """Check bounds of coefficients; return the least and the largest value of each, (2, k)."""
-    if bounds is not None and not is_dict(bounds):
-        raise ArgumentError(f"bounds={show(bounds)} must be a dict of pairs, such as {{'c': (0, None)}}")
     intervals = dict.fromkeys(first, (-math.inf, math.inf))
-    for name, pair in (bounds or {}).items():
-        if name not in first:
-            raise ArgumentError(f"bounds has {name!r}, which is no coefficient; choose from {choices(first)}")
-        if not is_list(pair) or len(pair) != 2:
-            raise ArgumentError(f"bounds[{name!r}]={show(pair)} must be a pair (low, high), with None for no bound")
-        ends = zip(("low", "high"), pair, (-math.inf, math.inf))
-        low, high = (
-            none if end is None else in_range(f"{side} of bounds[{name!r}]", end, -math.inf, math.inf, "", False)
-            for side, end, none in ends
-        )
-        if not (low < high and low <= first[name] <= high):
+    for name, pair in check_dict("bounds", {} if bounds is None else bounds).items():
+        ends = pair if is_list(pair) and len(pair) == 2 else (math.nan, math.nan)
+        low, high = (none if end is None else to_float(end) for end, none in zip(ends, (-math.inf, math.inf)))
+        if name not in first or not (low <= first[name] <= high and low < high):
             raise ArgumentError(
-                f"bounds[{name!r}]={show(pair)} must be in increasing order and contain the first value of the "
-                f"coefficient, {first[name]:g}"
+                f"bounds[{name!r}]={show(pair)} must be a pair (low, high) in increasing order, None for no bound, "
+                f"around the first value of a coefficient, {choices(first)}"
             )
         intervals[name] = low, high
     return np.array([*intervals.values()]).reshape(-1, 2).T
