@@ -18,6 +18,8 @@ pytestmark = pytest.mark.not_on(host_cupy.NAME)  # its linear algebra needs a dr
 RNG = np.random.default_rng(0)
 X = RNG.uniform(-2, 2, (40, 3))
 Y = np.sin(X[:, :1]) * X[:, 1:2] + 0.1 * RNG.standard_normal((40, 1))  # the third input does not matter
+SLOPES = np.stack([np.cos(X[:, :1]) * X[:, 1:2] * [1, 0, 0], np.roll(X, 3, axis=0)], axis=1)
+SLOPES[::3, 0, 1] = np.nan
 OPTIONS = {"activation": "tanh", "task": "regression", "dtype": "float64"}
 TRAIN = {"optimizer": LevenbergMarquardt(bayesian=True), "progress": False}
 
@@ -64,6 +66,54 @@ def test_the_precisions_have_the_greatest_evidence(n_targets):
     np.testing.assert_allclose(slopes, 0.0, atol=1e-4)
     elsewhere = [(log_evidence(logs + 1 + h, x, y) - log_evidence(logs + 1 - h, x, y)) / 2e-4 for h in steps]
     assert np.abs(elsewhere).max() > 1
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+def test_slopes_have_a_precision_by_each_input(standardize):
+    """In a linear network, they are weights. The second input misses some, and the last all of them."""
+    rng = np.random.default_rng(1)
+    x, slopes = rng.standard_normal((30, 3)), [1.0, 0.3, 0.2] + [0.3, 0.02, 1.0] * rng.standard_normal((30, 3))
+    y = x @ [[1.0], [0.3], [0.2]] + 0.5 + 0.2 * rng.standard_normal((30, 1))
+    slopes[:10, 1], slopes[:, 2] = np.nan, np.nan
+    net = make((3, 1), standardize=standardize)
+    net.train((x, y), 200, slopes=slopes, **TRAIN)
+    memory, sizes = net.state.optimizer.memory, (30, 30, 20)
+    x_std, y_std = (x.std(axis=0), y.std()) if standardize else (np.ones(3), 1.0)
+    inputs, targets = (x - x.mean(axis=0), y - y.mean()) if standardize else (x, y)
+    rows = np.hstack([inputs / x_std, np.ones((30, 1))])
+    rows = np.vstack([rows, *(np.tile([*(k == j for k in range(4))], (n, 1)) for j, n in enumerate(sizes[1:]))])
+    data = [targets[:, 0], *(slopes[30 - n :, j] * x_std[j] for j, n in enumerate(sizes[1:]))]
+    data = np.concatenate(data) / y_std
+
+    def evidence(logs):
+        covariance = np.diag(np.exp(-np.repeat(logs[4:], sizes))) + (rows / np.exp(logs[:4])) @ rows.T
+        return -0.5 * (np.linalg.slogdet(covariance)[1] + data @ np.linalg.solve(covariance, data))
+
+    alphas = np.array([*memory.weights[0][0][0], memory.weights[0][1][0, 0]])
+    precisions = np.array([memory.noise[0, 0], *memory.slope_noise[0, :2]])
+    free = [k for k, alpha in enumerate([*alphas, *precisions]) if alpha < 9e3]  # α of the bias is the greatest
+    logs, steps = np.log([*alphas, *precisions]), 1e-4 * np.eye(7)[free]
+    gradient = [(evidence(logs + h) - evidence(logs - h)) / 2e-4 for h in steps]
+    np.testing.assert_allclose(gradient, 0.0, atol=1e-3)
+    net.fit_laplace((x, y), slopes=slopes)
+    covariance = np.linalg.inv((rows.T * np.repeat(precisions, sizes)) @ rows + np.diag(alphas))
+    std = np.sqrt(1 / precisions[0] + np.sum(rows[:30] @ covariance * rows[:30], axis=1)) * y_std
+    np.testing.assert_allclose(net.predict_std(x), std, rtol=1e-4)
+    other = make((3, 1), standardize=standardize)
+    other.train((x, y), 200, slopes=slopes, optimizer=LevenbergMarquardt(), progress=False)
+    other.fit_laplace((x, y), slopes=slopes)  # finds all precisions
+    np.testing.assert_allclose(other.predict_std(x), std, rtol=0.05)
+
+
+def test_targets_that_can_all_be_fitted_say_nothing_of_their_noise():
+    """They are exact here, and the slopes are not; the error bars of the network are still to be found."""
+    x, rng = np.linspace(-2, 2, 6)[:, None], np.random.default_rng(0)
+    slopes = 2 * np.cos(2 * x) * (1 + 0.1 * rng.standard_normal((6, 1)))
+    net = make((1, 8, 1))
+    net.train((x, np.sin(2 * x)), 400, slopes=slopes, **TRAIN)
+    assert net.state.optimizer.memory.noise < 1e12
+    net.fit_laplace((x, np.sin(2 * x)), slopes=slopes)
+    assert net.predict_std(x).min() > 0
 
 
 def test_the_noise_begins_as_the_variance_of_the_targets():
@@ -116,14 +166,14 @@ def test_the_noise_is_not_learnt_and_inputs_that_do_not_matter_lose_their_weight
     assert relevance[2] < 0.3 * relevance[:2].min()
 
 
-@pytest.mark.parametrize("cost", ["quadratic", "mse", "gaussian"])
-def test_it_is_the_same_on_every_backend(place, cost):
+@pytest.mark.parametrize(("cost", "slopes"), [("quadratic", None), ("mse", None), ("gaussian", None), ("mse", SLOPES)])
+def test_it_is_the_same_on_every_backend(place, cost, slopes):
     options = {"sizes": (3, 4, 4 if cost == "gaussian" else 2), "cost": cost}
     y, weight = np.hstack([Y, Y**2]), np.linspace(0, 2, 40)
     net, other = make(**options), make(**options, **place._asdict())
     for each in (net, other):
-        each.train((X, y), 25, sample_weight=weight, **TRAIN)
-        each.fit_laplace((X, y))
+        each.train((X, y), 25, sample_weight=weight, slopes=slopes, **TRAIN)
+        each.fit_laplace((X, y), slopes=slopes)
     for mine, theirs in zip(net.w, other.w):
         np.testing.assert_allclose(other.backend.to_numpy(theirs), mine, rtol=1e-5, atol=1e-8)
     pairs = zip(net.predict(X, return_std=True), other.predict(X, return_std=True))

@@ -209,14 +209,14 @@ class Demanding(Whole):
         super().__init__()
         vars(self).update(linalg=linalg, needed=needed, dtype=dtype)
 
-    def bytes_needed(self, model):
+    def bytes_needed(self, model, *, slopes):
         return self.needed
 
-    def check_network(self, model, dtype, to_array, xp, *, slopes):
+    def check_network(self, model, dtype, to_array, xp, slope_weight):
         if dtype == self.dtype:
             raise ArgumentError(f"not in {dtype}")
 
-    def explain_noise(self, model, n_targets, alpha, *, slopes):
+    def explain_noise(self, model, n_targets, alpha):
         return f"{n_targets} targets, alpha={alpha}"
 
 

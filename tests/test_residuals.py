@@ -478,18 +478,22 @@ def test_it_ends_where_no_step_lowers_the_cost():
     assert len(set(history["cost"])) == 2  # those of the first points, and of those that were drawn
 
 
-@pytest.mark.parametrize(("argument", "remedy"), [("slopes=", "Ensemble"), ("solve", "calibrate")])
-def test_error_bars_need_weights_that_were_fitted_to_targets_alone(argument, remedy):
-    net, train = make(), {"epochs": 2, "lr": 0.1, "progress": False}
-    if argument == "solve":
+@pytest.mark.parametrize("kind", ["slopes", "solve"])
+def test_error_bars_need_what_the_weights_were_fitted_to(kind):
+    net, train, slopes = make(), {"epochs": 2, "lr": 0.1, "progress": False}, 1.0 + 0.0 * LINE
+    if kind == "solve":
         net.solve([START], 3, progress=False)
     else:
-        net.train((LINE, LINE), slopes=1.0 + 0.0 * LINE, **train)
+        net.train((LINE, LINE), slopes=slopes, **train)
     for each in (net, net.copy()):
-        with pytest.raises(ValueError, match=f"{argument}, .*{remedy}"):
+        with pytest.raises(ValueError, match="solve; .*terms" if kind == "solve" else "slopes, too, .*give slopes="):
             each.fit_laplace((LINE, LINE))
+    with pytest.raises(ValueError, match=r"slopes are for training examples, .*leave them out"):
+        net.fit_laplace([START], slopes=slopes)
     net.train((LINE, LINE), **train)
     net.fit_laplace((LINE, LINE))
+    with pytest.raises(ValueError, match=r"slopes are for a network that was trained with them, .*leave them out"):
+        net.fit_laplace((LINE, LINE), slopes=slopes)
 
 
 # What is refused

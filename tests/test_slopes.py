@@ -125,12 +125,20 @@ def test_standardized_networks_scale_slopes(optimizer):
 
 
 @pytest.mark.not_on(host_cupy.NAME)
-@pytest.mark.parametrize("optimizer", [Adam(), LevenbergMarquardt()], ids=["Adam", "LM"])
-def test_members_are_trained_as_alone(place, optimizer):
+@pytest.mark.parametrize(
+    ("optimizer", "weight"),
+    [
+        (Adam(), [0.3, 1.0, 0.1]),
+        (LevenbergMarquardt(), [0.3, 1.0, 0.1]),
+        (LevenbergMarquardt(bayesian=True), 1.0),
+    ],
+    ids=["Adam", "LM", "Bayesian"],
+)
+def test_members_are_trained_as_alone(place, optimizer, weight):
     """On rows of their own, so that each has its own scaling, by which the slopes it gets are scaled too."""
     ensemble = Ensemble([3, 4, 2], members=3, **SQUARES, standardize=True, seed=0, **place._asdict())
     alone, rows = ensemble.copy(), [np.arange(k, k + 8) for k in range(3)]
-    options = {"epochs": 6, "optimizer": optimizer, "slope_weight": [0.3, 1.0, 0.1], **QUIET}
+    options = {"epochs": 6, "optimizer": optimizer, "slope_weight": weight, **QUIET}
     ensemble.train((X, Y), rows=rows, slopes=PARTIAL, **options)
     for net, member, own in zip(alone, ensemble, rows, strict=True):
         net.train((X[own], Y[own]), slopes=PARTIAL[own], **options)
@@ -237,6 +245,11 @@ INFINITE = np.where(np.arange(72).reshape(12, 2, 3) == 40, np.inf, PARTIAL)
         ({}, {"slopes": SLOPES, "slope_weight": [1, 1]}, "slope_weight has shape (2,), but must have (3,); give one"),
         ({}, {"slopes": SLOPES, "slope_weight": [1, np.nan, 1]}, "slope_weight=nan must be a finite number"),
         ({}, {"slope_weight": 2.0}, "slope_weight=2.0 is for slopes=, and there are none; give them"),
+        (
+            {},
+            {"slopes": SLOPES, "slope_weight": 0.5, "optimizer": LevenbergMarquardt(bayesian=True)},
+            "bayesian=True finds the weight of slopes by each input, and contradicts slope_weight=0.5; give one",
+        ),
         ({"dropout": 0.2}, {"slopes": SLOPES}, "slopes= do not go with dropout=[0.0, 0.2]"),
         ({"n_out": 4, "cost": "gaussian", "output_activation": None}, {"slopes": SLOPES}, "cost='gaussian' has 2"),
         ({"task": "binary", "n_out": 1}, {"slopes": SLOPES[:, 0]}, "slopes= are derivatives of the targets of a regr"),

@@ -855,8 +855,9 @@ class Oracle:
             new = gamma / np.maximum(np.bincount(groups, theta**2), 1e-3 / most)
             new = np.clip(np.minimum(np.where(gamma < 1e-3, most, new), most), alpha / 10, 10 * alpha)
             shares = np.maximum(beta * np.einsum("ij,kji->k", inverse, hessians), 0)
-            free = np.maximum(n - gamma.sum() * shares / max(shares.sum(), TINY), 1e-3 * n)
-            noise = np.clip(free / np.maximum(squares, 1e-14 * free), beta / 10, 10 * beta)
+            free = n - gamma.sum() * shares / max(shares.sum(), TINY)
+            noise = np.clip(free / np.maximum(squares, 1e-14 * n), beta / 10, 10 * beta)
+            noise = np.where(free > 1e-3 * n, noise, beta)
             old, alpha, beta = np.append(alpha, beta), new, noise
             if (np.abs(np.append(alpha, beta) - old) <= 1e-3 * old).all():
                 break

@@ -5,7 +5,8 @@ probable weights minimize ½ β Σ r² + ½ Σ α θ². Both precisions are thos
 estimated anew after a step, with the weights held. M = β JᵀJ + α is the inverse of the weights' covariance, and
 1 − α (M⁻¹)ᵢᵢ says how well the data determine weight i, from 0 to 1. The sum of these is γ, the number of weights that
 the data determine, and β = (n − γ) / Σ r² for n residuals. Residuals with unlike noise, such as those of each target,
-are groups with a β each, by their own n and Σ r², and their share of γ, which is β tr(M⁻¹ JᵀJ).
+are groups with a β each, by their own n and Σ r², and their share of γ, which is β tr(M⁻¹ JᵀJ). Slopes, if there are
+any, are a group for each input, as some are less exact than others.
 
 A network with the Gaussian cost predicts the noise σ of each example itself. JᵀJ is then the Fisher matrix, and β is 1.
 Where the weights leave a mean open by a variance v, it fits the noise, and r² is too small by about as much. So the
@@ -35,6 +36,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from xpnet.core._slopes import slope_errors
 from xpnet.core.activations import Activation
 from xpnet.core.arrays import (
     Array,
@@ -50,6 +52,7 @@ from xpnet.core.arrays import (
 from xpnet.core.backprop import forward
 from xpnet.core.dual import unit_vectors
 from xpnet.core.least_squares import LEAST, make_identity, parameter_jacobian
+from xpnet.core.minibatch import Minibatch
 
 __all__ = [
     "NOISE_CHANGE",
@@ -65,7 +68,10 @@ __all__ = [
     "init_evidence",
     "linearize",
     "make_laplace",
+    "number_groups",
     "outputs_with_stds",
+    "square_data",
+    "square_groups",
     "sum_groups",
     "weigh_groups",
 ]
@@ -78,8 +84,9 @@ MOST_CHANGE = 10.0  # by which an α grows or falls in an estimate, and by which
 # there seems to be none. With more weights than examples, both are a solution
 NOISE_CHANGE = 1.3
 LEAST_SHARE = 1e-3  # how well the data must determine a group of weights, to say anything of its precision
-LEAST_FREEDOM = 1e-3  # of the number of targets: what is left of it after γ
+LEAST_FREEDOM = 1e-3  # of the number of residuals: what must be left of it after γ, to say anything of their noise
 LEAST_NOISE = 1e-14  # the least variance of the noise
+LEAST_SLOPES = 1e-6  # of slopes by an input, the least mean square from which the first precision is found
 MOST_ESTIMATES = 100  # of the precisions, with the weights held
 LEAST_CHANGE = 1e-3  # of a precision, relative to itself; estimates that change less are the last
 
@@ -93,6 +100,7 @@ class Evidence(NamedTuple):
     mu: Array  # the damping, as in `least_squares.Damping`
     growth: Array
     noise: Array  # β of each target, in units of the cost, (..., 1, n_targets)
+    slope_noise: Array  # β of the slopes by each input, (..., 1, n_in); 0 without slopes
     weights: Layers  # α: (1, n_in) and (1, 1) for weights and biases of the first layer, (1, 1) and (1, 1) for others
     steps: Array  # that have lowered the cost
 
@@ -106,7 +114,7 @@ def init_evidence(layers: Layers, zero: Array) -> Evidence:
     """Make the state before the first step."""
     ends = None, *[1] * (len(layers) - 1)  # each input of the first layer has a group of its own
     groups = tuple((0.0 * w[..., :1, :end], 0.0 * b[..., :1, :1]) for (w, b), end in zip(layers, ends))
-    return Evidence(zero, 0.0 * zero, 0.0 * layers[-1][1], groups, 0.0 * zero)
+    return Evidence(zero, 0.0 * zero, 0.0 * layers[-1][1], 0.0 * layers[0][0][..., :1, :], groups, 0.0 * zero)
 
 
 def begin_evidence(
@@ -121,7 +129,7 @@ def begin_evidence(
     squares
         The mean squares of the inputs, (..., 1, n_in).
     variance
-        The variance of each target, (..., 1, n_targets).
+        The variance of each target, then the mean square of the slopes by each input, (..., 1, n_groups).
     factor
         The cost of an example, as a multiple of ½ Σ (a − y)².
     xp
@@ -134,16 +142,24 @@ def begin_evidence(
         mean square 1 and targets with variance 1. If there is one layer, both change its own.
     """
     groups = [[xp.ones_like(alpha) for alpha in pair] for pair in evidence.weights]
-    groups[0][0] = xp.where(squares > 0.0, squares, xp.ones_like(squares))
-    groups[-1] = [unit / xp.mean(variance, axis=-1, keepdims=True) for unit in groups[-1]]
+    n = evidence.noise.shape[-1]
+    variance, slope_squares = variance[..., :n], variance[..., n:]
+    mean = xp.mean(variance, axis=-1, keepdims=True)
+    squares = xp.where(squares > 0.0, squares, xp.ones_like(squares))
+    groups[0][0] = squares
+    groups[-1] = [unit / mean for unit in groups[-1]]
     units = tuple((w, b) for w, b in groups)
 
     def begin(alpha: Array, unit: Array) -> Array:
         return xp.where(alpha > 0.0, alpha, FIRST_PRECISION * unit)
 
     weights = combine_arrays(begin, evidence.weights, units)
-    noise = xp.where(evidence.noise > 0.0, evidence.noise, 1.0 / (factor * variance))
-    return evidence._replace(noise=noise, weights=weights), units
+    noise, slope_noise = evidence.noise, evidence.slope_noise
+    noise = xp.where(noise > 0.0, noise, 1.0 / (factor * variance))
+    if slope_squares.shape[-1]:
+        least = LEAST_SLOPES * mean / squares
+        slope_noise = xp.where(slope_noise > 0.0, slope_noise, 1.0 / xp.maximum(slope_squares, least))
+    return evidence._replace(noise=noise, slope_noise=slope_noise, weights=weights), units
 
 
 class Residuals(NamedTuple):
@@ -155,9 +171,49 @@ class Residuals(NamedTuple):
     counts: Array = None  # the number of residuals in each group, (..., 1, n_groups)
 
 
-def weigh_groups(noise: Array, xp: Namespace) -> Array:
-    """Find the weights of groups of residuals in the cost, whose mean is 1, from their precisions."""
-    return noise / xp.mean(noise, axis=-1, keepdims=True)
+def number_groups(n_targets: int, n_in: int = 0) -> list[int]:
+    """Number the group of each residual of an example, in the order of `normal_equations`; `n_in` is that of slopes.
+
+    Examples
+    --------
+    >>> number_groups(2), number_groups(2, n_in=3)
+    ([0, 1], [0, 1, 2, 3, 4, 2, 3, 4])
+    """
+    return [*range(n_targets), *(n_targets + j for _ in range(n_targets) for j in range(n_in))]
+
+
+def square_groups(
+    sigmas: Sequence[Activation], layers: Layers, minibatch: Minibatch, factor: float, xp: Namespace
+) -> Array:
+    """Compute Σ r² of each example and group, in units of the cost, (..., m, n_groups)."""
+    zs, activations = forward(layers, sigmas, minibatch.x, xp)
+    squares, slopes, weights = factor * (activations[-1] - minibatch.y) ** 2, minibatch.slopes, minibatch.slope_weights
+    if slopes is None or weights is None:
+        return squares
+    errors = slope_errors(layers, sigmas, zs, activations, slopes, weights, xp)
+    return xp.concat([squares, reduce(add, (weight * error * error for _, error, weight in errors))], axis=-1)
+
+
+def square_data(minibatch: Minibatch, xp: Namespace) -> tuple[Array, Array]:
+    """Count the targets and known slopes of each example and group, and add their squares up, (..., m, n_groups)."""
+    y, slopes = minibatch.y, minibatch.slopes
+    counts, squares = xp.ones_like(y), y * y
+    if slopes is not None:
+        is_known = xp.astype(minibatch.slope_weights > 0.0, y.dtype)
+        counts = xp.concat([counts, xp.sum(is_known, axis=-2)], axis=-1)
+        squares = xp.concat([squares, xp.sum(slopes * slopes, axis=-2)], axis=-1)
+    return counts, squares
+
+
+def join_noise(evidence: Evidence, n_groups: int, xp: Namespace) -> Array:
+    """Return the precisions of all groups of residuals, (..., 1, n_groups): of targets alone, or of slopes, too."""
+    has_slopes = n_groups > evidence.noise.shape[-1]
+    return xp.concat([evidence.noise, evidence.slope_noise], axis=-1) if has_slopes else evidence.noise
+
+
+def weigh_groups(evidence: Evidence, n_groups: int, xp: Namespace) -> Array:
+    """Find the weights of groups of residuals in the cost from their precisions; the mean over the targets is 1."""
+    return join_noise(evidence, n_groups, xp) / xp.mean(evidence.noise, axis=-1, keepdims=True)
 
 
 def sum_groups(weights: Array, parts: Sequence[Array]) -> Array:
@@ -195,9 +251,10 @@ def estimate_noise(
     shares = noise * xp.concat(traces, axis=-1)
     shares = xp.maximum(shares, 0.0 * shares)  # what is below 0 is rounding
     determined = gamma * (shares / xp.maximum(xp.sum(shares, axis=-1, keepdims=True), LEAST))
-    freedom = xp.maximum(residuals.counts - determined, LEAST_FREEDOM * residuals.counts)
-    new = freedom / xp.maximum(residuals.n * residuals.squares, LEAST_NOISE * freedom)
-    return limit(new, noise, growth, xp)
+    least = LEAST_FREEDOM * residuals.counts
+    freedom = xp.maximum(residuals.counts - determined, least)
+    new = freedom / xp.maximum(residuals.n * residuals.squares, LEAST_NOISE * freedom + LEAST)
+    return xp.where(freedom > least, limit(new, noise, growth, xp), noise)
 
 
 def limit(new: Array, old: Array, growth: float, xp: Namespace) -> Array:
@@ -229,7 +286,8 @@ def estimate_precisions(
     """
     decay = join_layers(find_decays(evidence, layers, residuals.n, xp), xp)
     identity = make_identity(decay, xp)
-    inverse = xp.linalg.inv(sum_groups(weigh_groups(evidence.noise, xp), residuals.matrices) + identity * decay)
+    n_targets, n_groups = evidence.noise.shape[-1], len(residuals.matrices)
+    inverse = xp.linalg.inv(sum_groups(weigh_groups(evidence, n_groups, xp), residuals.matrices) + identity * decay)
     share = 1.0 - decay * xp.sum(inverse * identity, axis=-1)[..., None]
     share = xp.minimum(xp.maximum(share, 0.0 * share), 0.0 * share + 1.0)
     gamma = xp.sum(share, axis=(-2, -1), keepdims=True)
@@ -245,8 +303,9 @@ def estimate_precisions(
 
     weights = combine_arrays(estimate, split_layers(share, layers, xp), layers, units, evidence.weights)
     if residuals.squares is not None:
-        noise = estimate_noise(evidence.noise, inverse, gamma, residuals, noise_change, xp)
-        evidence = evidence._replace(noise=noise)
+        noise = estimate_noise(join_noise(evidence, n_groups, xp), inverse, gamma, residuals, noise_change, xp)
+        slope_noise = noise[..., n_targets:] if n_groups > n_targets else evidence.slope_noise
+        evidence = evidence._replace(noise=noise[..., :n_targets], slope_noise=slope_noise)
     return evidence._replace(weights=weights), inverse
 
 
@@ -295,11 +354,12 @@ def approximate(evidence: Evidence, layers: Layers, residuals: Residuals, units:
     for _ in range(MOST_ESTIMATES):
         before = evidence
         evidence, _ = estimate_precisions(before, layers, residuals, units, MOST_CHANGE, np)
-        pairs = zip(leaves((evidence.noise, evidence.weights)), leaves((before.noise, before.weights)))
+        pairs = zip(leaves(evidence), leaves(before))
         if all((abs(new - old) <= LEAST_CHANGE * old).all() for new, old in pairs):
             break
     decay = join_layers(find_decays(evidence, layers, residuals.n, np), np)
-    matrix = sum_groups(weigh_groups(evidence.noise, np), residuals.matrices) + np.diag(decay[:, 0])
+    weights = weigh_groups(evidence, len(residuals.matrices), np)
+    matrix = sum_groups(weights, residuals.matrices) + np.diag(decay[:, 0])
     return make_laplace(matrix * (evidence.noise.mean() * residuals.n), 1.0 / (evidence.noise[0] * factor))
 
 

@@ -160,4 +160,5 @@ def parse_slopes(slopes: Any, n: int, reader: Reader) -> Array:
             )
         if not xp.any(is_known):
             raise ArgumentError("slopes holds NaN alone, so that all slopes are missing; leave it out")
-        return place.arrange(slopes if reader.scale is None else slopes / reader.scale)  # by what the layers see
+        slopes = slopes if reader.scale is None else slopes / reader.scale  # by what the layers see
+        return place.arrange(slopes if reader.scaling is None else reader.scaling.slopes(slopes))

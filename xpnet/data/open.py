@@ -37,6 +37,7 @@ from xpnet.errors import ArgumentError
 
 __all__ = [
     "Data",
+    "add_slopes",
     "describe_for_each",
     "open_data",
     "open_source",
@@ -208,8 +209,7 @@ def open_data(
             train = train.require_stored("sample_weight")
             weight = parse_sample_weight(sample_weight, len(train), reader.backend, reader.dtype)
             train = train.weigh(relative_weight(weight, reader.dtype, "train_data"))
-        if slopes is not None:
-            train = _add_slopes(train.require_stored("slopes"), slopes, slope_weight)
+        train = add_slopes(train, slopes, slope_weight)
         if is_balanced(class_weight):
             train.require_stored('class_weight="balanced"')
         reader = reader._replace(feature_names=train.reader.feature_names)
@@ -237,11 +237,13 @@ def _weigh_classes(reader: Reader, class_weight: Any) -> Reader:
     return reader._replace(class_weight=weights.astype(reader.dtype))
 
 
-def _add_slopes(source: Stored, slopes: Any, slope_weight: float | list[float]) -> Stored:
-    """Give the examples of a source, not scaled yet, slopes, and their weight in the cost. Synchronizes."""
-    reader = source.reader
-    examples = source.examples._replace(slopes=parse_slopes(slopes, len(source), reader))
-    return replace(source, examples=examples, reader=reader._replace(slope_weight=slope_weight))
+def add_slopes(source: Source, slopes: Any, slope_weight: float | list[float] = 1.0) -> Source:
+    """Give the examples of a source slopes if there are any, scaled as they are, and their weight. Synchronizes."""
+    if slopes is None:
+        return source
+    reader, stored = source.reader, source.require_stored("slopes")
+    examples = stored.examples._replace(slopes=parse_slopes(slopes, len(stored), reader))
+    return replace(stored, examples=examples, reader=reader._replace(slope_weight=slope_weight))
 
 
 def _weigh_only(source: Stored, rows: np.ndarray, weight: np.ndarray | None) -> Stored:

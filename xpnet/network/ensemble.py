@@ -505,14 +505,14 @@ class Ensemble:
     def _bars(self) -> Bars:
         return inference.Bars(self.values, is_ensemble=True)
 
-    def fit_laplace(self, train_data: Any) -> None:
+    def fit_laplace(self, train_data: Any, *, slopes: Any = None) -> None:
         """Learn how uncertain the weights of each member are, as `Network.fit_laplace` does. Synchronizes.
 
         Error bars then hold this, the noise, and how far the members differ.
         """
         from xpnet.physics import find_laplace
 
-        fitted = [find_laplace(network.value, train_data) for network in self]
+        fitted = [find_laplace(network.value, train_data, slopes) for network in self]
         for network, laplace in zip(self, fitted):
             network.value = network.value._replace(laplace=laplace, calibration=None, shared=None)
 

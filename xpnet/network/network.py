@@ -825,17 +825,17 @@ class Network:
     def _bars(self) -> Bars:
         return inference.Bars([self._value])
 
-    def fit_laplace(self, train_data: Any) -> None:
+    def fit_laplace(self, train_data: Any, *, slopes: Any = None) -> None:
         """Learn how uncertain the weights are, for error bars that grow away from the training examples. Synchronizes.
 
-        For regressions with squared errors and some thousands of weights at most, trained on targets alone, not with
-        `slopes`; or by `solve`, whose terms are then given in place of the examples. Until further training,
+        For regressions with squared errors and some thousands of weights at most, trained on these examples and, if
+        any, `slopes`; or by `solve`, whose terms are then given in place of the examples. Until further training,
         `predict_std` and `interval` then hold the uncertainty of the weights and the noise; after `solve`, without the
         noise. See :doc:`/use/error-bars` and :doc:`/use/inverse-problems`.
         """
         from xpnet.physics import find_laplace
 
-        self._change(laplace=find_laplace(self._value, train_data), calibration=None, shared=None)
+        self._change(laplace=find_laplace(self._value, train_data, slopes), calibration=None, shared=None)
 
     def fit_novelty(self, x: Any) -> None:
         """Learn from the inputs of all training examples, (n, n_in), 20 or more, for `novelty`. Synchronizes.

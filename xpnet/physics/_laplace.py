@@ -1,5 +1,6 @@
 """Fitting the Laplace approximation, block by block; the formulas are in `core.laplace`."""
 
+from collections.abc import Sequence
 from functools import partial
 from operator import add
 from typing import Any
@@ -7,17 +8,26 @@ from typing import Any
 import numpy as np
 
 from xpnet.backends import on_host_only, require_bytes
-from xpnet.core.arrays import Array, Layers, combine_arrays, count_elements, map_arrays
-from xpnet.core.backprop import forward
-from xpnet.core.laplace import Evidence, Laplace, Residuals, approximate, begin_evidence, init_evidence
-from xpnet.core.least_squares import SQUARED, has_noise, normal_equations
-from xpnet.core.minibatch import decode
+from xpnet.core.arrays import Layers, combine_arrays, count_elements, map_arrays
+from xpnet.core.laplace import (
+    Evidence,
+    Laplace,
+    Residuals,
+    approximate,
+    begin_evidence,
+    init_evidence,
+    number_groups,
+    square_data,
+    square_groups,
+)
+from xpnet.core.least_squares import LEAST, SQUARED, has_noise, normal_equations
+from xpnet.core.minibatch import Batch, Minibatch, make_minibatch
 from xpnet.core.model import count_parameters
 from xpnet.data.source import Source
 from xpnet.errors import ArgumentError
 from xpnet.value import Objective, Value
 
-MATRICES = 4  # of P × P numbers in memory at once, beside one for each target
+MATRICES = 4  # of P × P numbers in memory at once, beside one for each group of residuals
 
 
 def fit_laplace(value: Value, source: Source) -> Laplace:
@@ -26,16 +36,19 @@ def fit_laplace(value: Value, source: Source) -> Laplace:
     The precisions are estimated with the weights held, from those of Bayesian Levenberg-Marquardt on, if it has trained
     the network.
     """
-    require_fit(value)
-    _require_fit_to_targets(value)
-    model, backend = value.model, value.backend
+    n_in = 0 if source.reader.slope_weight is None else value.model.n_in
+    require_fit(value, n_in)
+    _require_fit_to_data(value, has_slopes=n_in > 0)
+    model, backend, groups = value.model, value.backend, number_groups(value.model.n_targets, n_in)
     factor = 1.0 if model.cost.has_std else SQUARED[model.cost.name](model.n_out)
     with backend.scope("float64"):
         layers = map_arrays(partial(backend.asarray, dtype="float64"), value.layers)
-        (matrices, squares, input_squares, targets, target_squares), n = _average(value, layers, factor, source)
+        averages, counts, n = _average(value, layers, factor, source, groups)
         layers = map_arrays(backend.to_numpy, layers)
-    limits = np.finfo(np.float64)
-    variance = np.maximum(target_squares - targets**2, limits.eps * target_squares + limits.tiny)  # less is rounding
+    matrices, squares, input_squares, targets, data_squares, known = averages
+    data_squares, means = data_squares / np.maximum(known, LEAST), np.zeros_like(data_squares)
+    means[:, : model.n_targets] = targets
+    variance = np.maximum(data_squares - means**2, np.finfo(np.float64).eps * data_squares + LEAST)  # less is rounding
     memory, evidence = value.state.optimizer.memory, init_evidence(layers, np.zeros(()))
     if isinstance(memory, Evidence):
         with value.scope():
@@ -45,7 +58,7 @@ def fit_laplace(value: Value, source: Source) -> Laplace:
         laplace = find_distribution(evidence, layers, Residuals(matrices, n), units, factor)
         return laplace._replace(noise=laplace.noise[: model.n_targets])
     evidence, units = begin_evidence(evidence, input_squares, variance, factor, np)
-    residuals = Residuals(matrices, n, squares, np.full(squares.shape, n))
+    residuals = Residuals(matrices, n, squares, counts)
     return find_distribution(evidence, layers, residuals, units, factor)
 
 
@@ -65,35 +78,51 @@ def find_distribution(
     return laplace
 
 
-def _average(value: Value, layers: Layers, factor: float, source: Source) -> tuple[Any, np.ndarray]:
-    """Average over examples, weighted, what `_sum_block` lists first; return this, and the number of examples."""
-    encoding, sums = source.reader.encoding(), tuple[Any, ...]()
+def _average(
+    value: Value, layers: Layers, factor: float, source: Source, groups: Sequence[int]
+) -> tuple[Any, np.ndarray, np.ndarray]:
+    """Average over examples, weighted, what `_sum_block` lists first; return this, and the numbers of data."""
+    backend, encoding, sums = value.backend, source.reader.encoding(), tuple[Any, ...]()
     for block in source.blocks(count_parameters(value.model.sizes)):
-        x, y = decode(block.x, block.y, encoding, value.xp)
-        part = map_arrays(value.backend.to_numpy, _sum_block(value, layers, factor, x, y, block.weight))
+        minibatch = make_minibatch(block, encoding, Batch(None, None, weight=block.weight), value.xp)
+        minibatch = map_arrays(partial(backend.asarray, dtype="float64"), minibatch)
+        part = map_arrays(backend.to_numpy, _sum_block(value, layers, factor, minibatch, groups))
         sums = combine_arrays(add, sums, part) if sums else part
-    *sums, n, total = sums
-    return map_arrays(lambda part: part / total, tuple(sums)), n
+    *sums, counts, n, total = sums
+    return map_arrays(lambda part: part / total, tuple(sums)), counts, n
 
 
 def _sum_block(
-    value: Value, layers: Layers, factor: float, x: Array, y: Array, weight: Array | None
+    value: Value, layers: Layers, factor: float, minibatch: Minibatch, groups: Sequence[int]
 ) -> tuple[Any, ...]:
-    """Sum over examples, weighted: JᵀJ and r² of each target; squares of inputs; targets, their squares; 1; weights."""
-    backend, sigmas, xp = value.backend, value.model.sigmas, value.xp
-    x, y = (backend.asarray(part, "float64") for part in (x, y))
-    w = xp.ones_like(y[:, 0]) if weight is None else backend.asarray(weight, "float64")
-    cost, groups = (value.model.cost, None) if value.model.cost.has_std else (None, range(y.shape[-1]))
-    matrices, _ = normal_equations(layers, sigmas, x, y, factor * w, xp, cost=cost, groups=groups)
-    _, activations = forward(layers, sigmas, x, xp)
-    column = w[:, None]
-    rows = factor * column * (activations[-1][:, : y.shape[-1]] - y) ** 2, column * x * x, column * y, column * y * y
+    """Sum over examples.
+
+    Weighted: JᵀJ and r² of each group; squares of inputs; targets; squares of data by group, and their number. Then
+    this number, that of the examples, and the weights.
+    """
+    sigmas, xp, x, y = value.model.sigmas, value.xp, minibatch.x, minibatch.y
+    w = xp.ones_like(y[:, 0]) if minibatch.weight is None else minibatch.weight
+    column, slope_weights = w[:, None], minibatch.slope_weights
+    slope_share = None if slope_weights is None else column[..., None] * slope_weights
+    if has_std := value.model.cost.has_std:
+        matrices, _ = normal_equations(layers, sigmas, x, y, w, xp, cost=value.model.cost)
+    else:
+        matrices, _ = normal_equations(
+            layers, sigmas, x, y, factor * w, xp, minibatch.slopes, slope_share, groups=groups
+        )
+    counts, squares = square_data(minibatch, xp)
+    of_residuals = 0.0 * counts if has_std else square_groups(sigmas, layers, minibatch, factor, xp)
+    is_used = xp.astype(column != 0.0, w.dtype)
+    rows = *(column * part for part in (of_residuals, x * x, y, squares, counts)), is_used * counts
     sums = (xp.sum(part, axis=0, keepdims=True) for part in rows)
-    return tuple(matrices), *sums, xp.sum(xp.astype(w != 0.0, w.dtype)), xp.sum(w)
+    return tuple(matrices), *sums, xp.sum(is_used), xp.sum(w)
 
 
-def require_fit(value: Value) -> None:
-    """Refuse a network that does not minimize squared errors, or whose matrices do not fit into memory."""
+def require_fit(value: Value, n_slopes: int = 0) -> None:
+    """Refuse a network that does not minimize squared errors, or whose matrices do not fit into memory.
+
+    With slopes, there is a matrix for each input by which they are, and `n_slopes` is their number.
+    """
     model = value.model
     if model.task != "regression" or not has_noise(model.cost):
         raise ArgumentError(
@@ -103,22 +132,22 @@ def require_fit(value: Value) -> None:
         )
     n_parameters = count_parameters(model.sizes)
     require_bytes(
-        on_host_only(value.backend, (MATRICES + model.n_targets) * 8 * n_parameters**2),
+        on_host_only(value.backend, (MATRICES + model.n_targets + n_slopes) * 8 * n_parameters**2),
         f"fit_laplace with the {n_parameters:,} weights and biases of {list(model.sizes)} needs",
         'use an Ensemble, cost="gaussian", or calibrate, or a smaller network',
     )
 
 
-def _require_fit_to_targets(value: Value) -> None:
-    """Refuse weights that are not those of a training on targets alone."""
+def _require_fit_to_data(value: Value, has_slopes: bool) -> None:
+    """Refuse weights that are not those of a training on such data: targets, and slopes if there are any."""
     provenance, objective = value.provenance, value.objective
     if provenance.init is not None and not provenance.runs and not provenance.edited:
         raise ArgumentError(
             "fit_laplace needs a trained network, and this one has its first weights; call train before"
         )
-    if objective != Objective():
-        used = "slopes=" if objective.coefficients is None else "solve"
-        raise ArgumentError(
-            f"fit_laplace knows targets alone, and the weights were fitted by {used}, which its error bars would leave "
-            "out; use an Ensemble, or calibrate on validation data"
-        )
+    if objective.coefficients is not None:
+        raise ArgumentError("the weights were fitted by solve; give fit_laplace its terms in place of examples")
+    if has_slopes and objective == Objective():
+        raise ArgumentError("slopes are for a network that was trained with them, and this one was not; leave them out")
+    if not has_slopes and objective != Objective():
+        raise ArgumentError("the weights were fitted to slopes, too, which error bars would leave out; give slopes=")

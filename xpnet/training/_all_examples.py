@@ -31,7 +31,7 @@ def check_all_examples(jobs: Sequence[Job]) -> None:
     MemoryError
         If the machine has not enough memory.
     """
-    optimizer, reader, slopes = jobs[0].plan.optimizer, jobs[0].data.train.reader, _has_slopes(jobs[0])
+    optimizer, reader = jobs[0].plan.optimizer, jobs[0].data.train.reader
     name, model = type(optimizer).__name__, reader.model
     for job in jobs:
         refuse_rates(job.plan.callbacks, name)
@@ -43,14 +43,10 @@ def check_all_examples(jobs: Sequence[Job]) -> None:
     if check_network := getattr(optimizer, "check_network", None):
         to_array = partial(reader.backend.asarray, dtype=reader.dtype)
         with reader.scope():
-            check_network(model, reader.dtype, to_array, reader.backend.xp, slopes=slopes)
-    check_machine(optimizer, reader.backend, model, len(jobs))
+            check_network(model, reader.dtype, to_array, reader.backend.xp, reader.slope_weight)
+    check_machine(optimizer, reader.backend, model, len(jobs), slopes=reader.slope_weight is not None)
     for warning in [text for text in map(explain_noise, jobs) if text][:1]:
         warn(warning)
-
-
-def _has_slopes(job: Job) -> bool:
-    return job.data.train.reader.slope_weight is not None
 
 
 def divide_epoch(job: Job) -> Job:
@@ -72,7 +68,9 @@ def divide_epoch(job: Job) -> Job:
     return job._replace(plan=job.plan.complete(batch_size=rows, sampling=LAST_APART, lr=rate))
 
 
-def check_machine(optimizer: Optimizer, backend: Backend, model: Model, networks: int = 1) -> None:
+def check_machine(
+    optimizer: Optimizer, backend: Backend, model: Model, networks: int = 1, *, slopes: bool = False
+) -> None:
     """Refuse a library without the linear algebra that the optimizer uses, and too large networks."""
     name = type(optimizer).__name__
     names = getattr(optimizer, "linalg", ())  # of functions in the extension linalg of the array API standard
@@ -84,7 +82,7 @@ def check_machine(optimizer: Optimizer, backend: Backend, model: Model, networks
         )
     if bytes_needed := getattr(optimizer, "bytes_needed", None):
         require_bytes(
-            on_host_only(backend, networks * bytes_needed(model)),
+            on_host_only(backend, networks * bytes_needed(model, slopes=slopes)),
             f"{name} with the {count_parameters(model.sizes):,} weights and biases of {list(model.sizes)} needs",
             "give another optimizer, such as LBFGS(), or a smaller network",
         )
@@ -92,7 +90,7 @@ def check_machine(optimizer: Optimizer, backend: Backend, model: Model, networks
 
 def explain_noise(job: Job) -> str:
     """Format the optimizer's warning that it will learn the noise of the targets; "" if it has none."""
-    source, slopes = job.data.train.require_stored(repr(job.plan.optimizer)), _has_slopes(job)
+    source = job.data.train.require_stored(repr(job.plan.optimizer))
     validates = any(name.startswith("validation_") for callback in job.plan.callbacks for name in callback.adds)
     explain: Callable[..., str] | None = getattr(job.plan.optimizer, "explain_noise", None)
     if validates or explain is None:
@@ -102,10 +100,10 @@ def explain_noise(job: Job) -> str:
     # Only those with a weight are fitted, and each once, however often it was drawn
     rows = np.unique(rows if source.weight is None else rows[source.weight > 0])
     n_targets = len(rows) * model.n_targets
-    if slopes:
+    if source.reader.slope_weight is not None:
         is_known = ~np.isnan(to_host(source.examples.slopes)[rows])
         n_targets += np.count_nonzero(is_known * np.asarray(source.reader.slope_weight))
-    return explain(model, n_targets, job.plan.alpha / len(source), slopes=slopes)
+    return explain(model, n_targets, job.plan.alpha / len(source))
 
 
 def warn_if_unmoved(jobs: Sequence[Job], trainings: Sequence[Training]) -> None:

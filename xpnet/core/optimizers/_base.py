@@ -38,8 +38,8 @@ class Optimizer(Protocol):
     - ``begins_anew = True`` (default False): every training begins with a fresh state;
     - ``multiplications(model, rows)``: as `count_multiplications`;
     - if it needs all examples, also ``linalg``, the names of functions of that extension of the array API standard;
-      ``bytes_needed(model)`` beside weights and activations; ``check_network(model, dtype, to_array, xp, slopes=...)``,
-      which raises an `ArgumentError`; ``explain_noise(model, n_targets, alpha, slopes=...)``, a warning or "".
+      ``bytes_needed(model, slopes=...)`` beside weights and activations; ``check_network(model, dtype, to_array, xp,
+      slope_weight)``, which raises an `ArgumentError`; ``explain_noise(model, n_targets, alpha)``, a warning or "".
     """
 
     default_lr: ClassVar[float]  # the learning rate if the user does not choose one

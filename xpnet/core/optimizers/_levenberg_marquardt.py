@@ -23,10 +23,14 @@ from xpnet.core.laplace import (
     find_decays,
     find_spread,
     init_evidence,
+    number_groups,
+    square_data,
+    square_groups,
     sum_groups,
     weigh_groups,
 )
 from xpnet.core.least_squares import (
+    LEAST,
     SQUARED,
     Damping,
     LinearProblem,
@@ -135,9 +139,9 @@ class LevenbergMarquardt:
         return self.bayesian
 
     def check_network(
-        self, model: Model, dtype: str, to_array: Callable[[Any], Array], xp: Namespace, *, slopes: bool
+        self, model: Model, dtype: str, to_array: Callable[[Any], Array], xp: Namespace, slope_weight: Any
     ) -> None:
-        """Refuse a network that it cannot train, or `slopes`."""
+        """Refuse a network that it cannot train, or a weight of slopes."""
         cost = model.cost
         if not is_least_squares(cost) or (self.bayesian and not has_noise(cost)):
             costs = [f"cost={name!r}" for name in (*SQUARED, "gaussian")]
@@ -147,8 +151,11 @@ class LevenbergMarquardt:
                 f"LevenbergMarquardt minimizes squared errors, and the cost is {cost.name!r}; make the network with "
                 f"{', '.join(costs)}, or give another optimizer, such as LBFGS()"
             )
-        if slopes and self.bayesian:
-            raise ArgumentError("slopes do not go with LevenbergMarquardt(bayesian=True); leave out one of the two")
+        if self.bayesian and slope_weight not in (None, 1.0):
+            raise ArgumentError(
+                f"bayesian=True finds the weight of slopes by each input, and contradicts slope_weight={slope_weight}; "
+                "give one"
+            )
         if dtype != "float64":
             raise ArgumentError(f'LevenbergMarquardt needs float64, and the network has {dtype}; give dtype="float64"')
         if has_noise(cost):
@@ -163,16 +170,16 @@ class LevenbergMarquardt:
                 "operators and functions of xp alone, or give LBFGS()"
             ) from error
 
-    def bytes_needed(self, model: Model) -> int:
+    def bytes_needed(self, model: Model, *, slopes: bool) -> int:
         """Count the bytes of the matrices of a step, which are far larger than the weights."""
-        n_groups = model.n_targets if self.bayesian else 1
+        n_groups = model.n_targets + slopes * model.n_in if self.bayesian else 1
         return (MATRICES + n_groups) * BYTES * count_parameters(model.sizes) ** 2
 
     def multiplications(self, model: Model, rows: int) -> int:
         """Count the multiplications of the largest matrix product in a step with `rows` examples."""
         return rows * count_parameters(model.sizes) ** 2
 
-    def explain_noise(self, model: Model, n_targets: int, alpha: float, *, slopes: bool) -> str:
+    def explain_noise(self, model: Model, n_targets: int, alpha: float) -> str:
         """Format a warning if it will learn the noise of targets; "" if weight decay, with `alpha`, bounds the weights.
 
         `n_targets` counts the numbers that the network is fitted to.
@@ -180,11 +187,10 @@ class LevenbergMarquardt:
         n_parameters = count_parameters(model.sizes)
         if self.bayesian or self.weight_decay + alpha >= LEAST_DECAY or n_parameters < MOST_WEIGHTS * n_targets:
             return ""
-        bayesian = "" if slopes else "bayesian=True, or "
         return (
             f"LevenbergMarquardt learns much of the noise of {n_targets:,} targets, if there is any, with "
-            f"{n_parameters:,} weights and biases; give {bayesian}weight_decay=1e-4, say (alpha in the estimators),"
-            " or stop early on validation data, or make the network smaller"
+            f"{n_parameters:,} weights and biases; give bayesian=True, or weight_decay=1e-4, say (alpha in "
+            "the estimators), or stop early on validation data, or make the network smaller"
         )
 
     @property
@@ -207,14 +213,15 @@ def take_damped_step(
     share = weights / xp.sum(weights, axis=-1, keepdims=True)
     output_here, shape = output.with_inputs(x), memory.mu.shape
 
-    def compute_costs(layers: Layers, roots: Any = 1.0, targets: Sequence[Array] = (y,)) -> Array:
-        """Compute the cost of each example without any penalty, with outputs and targets times `roots`.
+    def compute_costs(layers: Layers, targets: Sequence[Array] = (y,), precisions: Array | None = None) -> Array:
+        """Compute the cost of each example without any penalty.
 
-        That of several targets for each output is their mean.
+        That of several targets for each output is their mean; groups of residuals count by `precisions`, if given.
         """
+        if precisions is not None:
+            return 0.5 * xp.sum(precisions * square_groups(sigmas, layers, minibatch, factor, xp), axis=-1)
         zs, activations = forward(layers, sigmas, x, xp)
-        a = roots * activations[-1]
-        costs = sum(output_here.value(zs[-1], a, roots * target, xp) / len(targets) for target in targets)
+        costs = sum(output_here.value(zs[-1], activations[-1], target, xp) / len(targets) for target in targets)
         return costs if slopes is None else costs + slope_cost(layers, sigmas, zs, activations, minibatch, xp)
 
     def average(costs: Array) -> Array:
@@ -223,25 +230,25 @@ def take_damped_step(
     other_cost = None if output.cost.name in SQUARED else output.cost
     factor = 1.0 if other_cost else SQUARED[output.cost.name](y.shape[-1])
     slope_share = None if slope_weights is None else slope_weights * share[..., None, None]
-    groups = range(y.shape[-1]) if isinstance(memory, Evidence) and not other_cost else None
+    n_in = 0 if slopes is None else x.shape[-1]
+    groups = number_groups(y.shape[-1], n_in) if isinstance(memory, Evidence) and not other_cost else None
     matrices, gradients = normal_equations(
         layers, sigmas, x, y, factor * share, xp, slopes, slope_share, other_cost, groups
     )
-    costs, roots, targets = compute_costs(layers), 1.0, [y]
+    costs, targets, precisions = compute_costs(layers), [y], None
     if isinstance(memory, Evidence):
-        zs, activations = forward(layers, sigmas, x, xp)
-        squares = None if other_cost else factor * (activations[-1] - y) ** 2
+        squares = None if other_cost else square_groups(sigmas, layers, minibatch, factor, xp)
         memory, decays, covariance = renew_precisions(memory, layers, matrices, squares, minibatch, share, factor, xp)
-        precisions = weigh_groups(memory.noise, xp)
-        matrix, gradient = (sum_groups(precisions, parts) for parts in (matrices, gradients))
+        of_groups = weigh_groups(memory, len(matrices), xp)
+        matrix, gradient = (sum_groups(of_groups, parts) for parts in (matrices, gradients))
         if other_cost:
             spread = find_spread(sigmas, layers, covariance, x, y.shape[-1], xp)
-            targets = [y + spread, y - spread]
+            targets, (zs, activations) = [y + spread, y - spread], forward(layers, sigmas, x, xp)
             grads = (backward(layers, sigmas, output_here, zs, activations, t, xp, weights) for t in targets)
             gradient = sum(join_layers(part, xp) / len(targets) for part in grads)
         else:
-            roots = xp.sqrt(precisions)
-        cost = average(compute_costs(layers, roots, targets))
+            precisions = of_groups
+        cost = average(compute_costs(layers, targets, precisions))
     else:
         (matrix,), (gradient,), cost = matrices, gradients, average(costs)
         strength = sum((part for part in (minibatch.decay, weight_decay) if part is not None), 0.0 * damping)
@@ -253,7 +260,8 @@ def take_damped_step(
         return cost + 0.5 * over_matrices(xp.sum, decay * parameters * parameters)
 
     def measure(parameters: Array) -> Array:
-        return add_penalty(average(compute_costs(split_layers(parameters, layers, xp), roots, targets)), parameters)
+        costs = compute_costs(split_layers(parameters, layers, xp), targets, precisions)
+        return add_penalty(average(costs), parameters)
 
     largest = xp.max(matrix * make_identity(parameters, xp), axis=(-2, -1))
     problem = LinearProblem(matrix, gradient + decay * parameters, largest, add_penalty(cost, parameters), decay)
@@ -282,9 +290,9 @@ def renew_precisions(
     memory
         The precisions.
     layers, matrices
-        Weights and biases, and JᵀJ of the mean cost at these, of each target.
+        Weights and biases, and JᵀJ of the mean cost at these, of each group of residuals.
     squares
-        The squares of the residuals, in units of the cost; None if the network predicts the noise.
+        As `square_groups` returns them; None if the network predicts the noise.
     minibatch, share
         All examples, and the share of each in the mean.
     factor
@@ -293,18 +301,22 @@ def renew_precisions(
         Namespace of the arrays.
     """
     x, y, column, shape = minibatch.x, minibatch.y, share[..., None], memory.mu.shape
+    is_used = xp.astype(column > 0.0, column.dtype)
 
     def average(rows: Array) -> Array:
         return xp.sum(column * rows, axis=-2, keepdims=True)
 
-    n = xp.reshape(xp.sum(xp.astype(share > 0.0, share.dtype), axis=-1), shape)
-    variance = average((y - average(y)) ** 2) if squares is not None else xp.ones_like(memory.noise)
+    n = xp.reshape(xp.sum(is_used, axis=(-2, -1)), shape)
+    counts, data_squares = square_data(minibatch._replace(y=y - average(y)), xp)
+    variance = average(data_squares) / xp.maximum(average(counts), LEAST)
     variance = xp.where(variance > 0.0, variance, xp.ones_like(variance))
+    variance = xp.ones_like(memory.noise) if squares is None else variance
     input_squares = xp.sum(column * x * x, axis=-2, keepdims=True)
     memory, units = begin_evidence(memory, input_squares, variance, factor, xp)
     has_settled = memory.growth >= SETTLED
     is_due = has_settled | ((memory.steps > WARM_UP) & (memory.growth == 2.0))  # the last step has lowered the cost
-    residuals = Residuals(matrices, n, None if squares is None else average(squares), n + 0.0 * variance)
+    counts = xp.sum(is_used * counts, axis=-2, keepdims=True)
+    residuals = Residuals(matrices, n, None if squares is None else average(squares), counts)
     estimate, inverse = estimate_precisions(memory, layers, residuals, units, NOISE_CHANGE, xp)
     memory = select_arrays(is_due, estimate, memory, xp)
     memory = memory._replace(
