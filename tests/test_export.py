@@ -853,6 +853,14 @@ def test_a_pullback_that_has_no_operators_is_refused_and_the_file_without_error_
 
 @pytest.mark.slow
 @needs_jax
+def test_error_bars_of_weights_in_the_units_of_targets_are_a_function_of_jax(tmp_path):
+    x = RNG.normal(size=(30, 3))
+    net = fit_laplace("tanh", x, standardize=False)
+    assert_close(run_jax_with_std(net, x, tmp_path)[1], net.predict_std(x))
+
+
+@pytest.mark.slow
+@needs_jax
 def test_jax_differentiates_error_bars(in_float64):
     x = RNG.normal(size=(30, 3))
     net = fit_laplace("tanh", x)

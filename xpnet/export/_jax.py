@@ -194,11 +194,11 @@ def _compute_outputs(
     if "standardize" in numbers:
         mean, std = numbers["standardize"]
         rows = (rows - mean) / std
-    y_std, y_mean = numbers.get("rescale", (1.0, 0.0))
+    y_std, y_mean = numbers.get("rescale", (jnp.ones(model.n_out, x.dtype), 0.0))
     a = forward(layers, sigmas, rows, jnp)[1][-1] * y_std + y_mean
     if "laplace" in numbers:
         factor, noise = numbers["laplace"]
-        n_targets = noise.shape[-1]
-        std = outputs_with_stds(sigmas, layers, factor, noise, rows, jnp)[..., 1] * jnp.asarray(y_std)[..., :n_targets]
-        a = jnp.stack([a[..., :n_targets], std], axis=-1)
+        n = noise.shape[-1]
+        std = outputs_with_stds(sigmas, layers, factor, noise, rows, jnp)[..., 1] * y_std[:n]
+        a = jnp.stack([a[..., :n], std], axis=-1)
     return jnp.reshape(a, (*x.shape[:-1], *a.shape[1:]))

@@ -282,17 +282,15 @@ def _add_bars(graph: Graph, net: Network, parts: Sequence[Part], results: Sequen
         products = graph.add("MatMul", [graph.add("Concat", slopes, factor.n, axis=-1), factor])
         axes = graph.constant("axes", np.array([-1], np.int64))
         variances.append(graph.add("ReduceSum", [graph.add("Mul", [products, products]), axes], 1, keepdims=1))
-    mean, variance, n = results[-1], graph.add("Concat", variances, a.n, axis=-1), net.value.model.n_targets
-    if a.n > n:  # means, and the standard deviations of the noise
-        (mean, _), (variance, of_std), (_, std) = (
-            [graph.take_columns(x, half) for half in np.split(np.arange(a.n), 2)] for x in (mean, variance, a)
-        )
-        squares = graph.add("Add", [graph.add("Mul", [std, std]), graph.add("Mul", [of_std, 4.0])])
-        noise = graph.add("Mul", [noise, squares])
-    std = graph.add("Sqrt", [graph.add("Add", [variance, noise])])
+    n = noise.n
+    if a.n > n:  # the second half are predicted standard deviations
+        own = graph.take_columns(a, np.arange(n, a.n))
+        spread = graph.add("Mul", [4.0, graph.add("Concat", variances[n:], n, axis=-1)])
+        noise = graph.add("Mul", [noise, graph.add("Add", [graph.add("Mul", [own, own]), spread])])
+    std = graph.add("Sqrt", [graph.add("Add", [graph.add("Concat", variances[:n], n, axis=-1), noise])])
     if parts[-1].kind == "rescale":
-        std = graph.add("Mul", [std, graph.constant("y_std", parts[-1].values[0].astype(graph.dtype)[:n])])
-    return graph.add("Concat", [mean, std], 2 * n, axis=-1)
+        std = graph.add("Mul", [std, graph.constant("y_std", parts[-1].values[0][:n].astype(graph.dtype))])
+    return graph.add("Concat", [graph.take_columns(results[-1], np.arange(n)), std], 2 * n, axis=-1)
 
 
 def _add_label(graph: Graph, labels: Sequence[str]) -> None:
