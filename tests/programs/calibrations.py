@@ -219,10 +219,16 @@ def laplace(world: World, r: random.Random) -> None:
         world.skipped["fit_laplace cannot tell weights apart"] += 1
         return
     assert_same(twin, net, f"fit_laplace of a clone by {door}")
-    std = oracle.std_of_weights(new.x, *oracle.fit_laplace(*examples.data))
+    covariance, noise = oracle.fit_laplace(*examples.data)
+    std, between_rows = (
+        oracle.std_of_weights(new.x, covariance, noise),
+        oracle.covariance_between_rows(new.x, covariance),
+    )
     door, twin = clone(net, r)
     for name, each in (("", net), (f", of a clone by {door}", twin)):
         assert_close(each.predict_std(new.x), drop_single(std), 1e-6, f"error bars by fit_laplace{name}", std.max())
+        assert_close(each.covariance(new.x), drop_single(between_rows), 1e-6, f"covariance{name}", between_rows.max())
+    compare_slopes(net, new.x, has_std=True)
     if is_installed("onnx") and is_installed("onnxruntime") and not any(own.find_factors(net)):
         to_onnx(net, path := new_path(".onnx"), return_std=True)
         found = run_onnx(path, {"x": new.x.astype("float64")}, ["std"])[0]

@@ -876,14 +876,22 @@ class Oracle:
 
     def std_of_weights(self, x, covariance, noise):
         """The standard deviations of targets where the weights are uncertain."""
-        x = self.scale_inputs(x)
+        variance = np.einsum("nki,ij,nkj->nk", slopes := self.weight_slopes(x), covariance, slopes)
+        return np.sqrt(noise + variance) * self.target_scaling[1]
+
+    def covariance_between_rows(self, x, covariance):
+        """The covariance of outputs between rows, (n, n, n_targets), where the weights are uncertain."""
+        slopes = self.weight_slopes(x)
+        return np.einsum("nki,ij,mkj->nmk", slopes, covariance, slopes) * np.ravel(self.target_scaling[1]) ** 2
+
+    def weight_slopes(self, x):
+        """The derivatives of the outputs with respect to the parameters, (n, n_out, n_parameters)."""
+        x, point = self.scale_inputs(x), self.join()
 
         def outputs(parameters):
             return feed_forward(self.split(parameters), self.activations, x)[1][-1]
 
-        slopes = np.stack([outputs(self.join() + TINY * 1j * unit).imag / TINY for unit in np.eye(len(covariance))], -1)
-        variance = noise + np.einsum("nki,ij,nkj->nk", slopes, covariance, slopes)
-        return np.sqrt(variance) * self.target_scaling[1]
+        return np.stack([outputs(point + TINY * 1j * unit).imag / TINY for unit in np.eye(len(point))], -1)
 
     def linearize(self, x, y, share, weight_decay):
         """The residuals whose half squared sum is the cost, their Jacobian, and the decay of each parameter."""

@@ -739,7 +739,7 @@ class Network:
     def sample(self, x: Any, n: int = 100) -> Array:
         """Compute n functions that the training data leave possible, (n, m, n_out): the same ones in every call.
 
-        After `fit_laplace`, they are drawn from the `posterior`; those for other rows are values of the same functions.
+        After `fit_laplace`, they are drawn from the `posterior`, (n, m, n_targets), at any rows without the noise.
         Else the outputs are computed with dropout left on, with the masks of the steps 0 to n − 1 (Y. Gal and Z.
         Ghahramani, "Dropout as a Bayesian Approximation", ICML 2016). See :doc:`/use/error-bars`.
         """

@@ -21,7 +21,6 @@ from xpnet.core.activations import Activation
 from xpnet.core.arrays import Array, Layers, Namespace
 from xpnet.core.dual import jvp
 from xpnet.core.laplace import linearize, outputs_with_stds
-from xpnet.core.model import count_parameters
 from xpnet.errors import ArgumentError
 from xpnet.inference import Bars, combine_slopes, compute_in_units, drop_single, to_given_inputs
 from xpnet.value import Value
@@ -68,9 +67,8 @@ def find_covariance(bars: Bars, x: Any) -> Array:
     _require_laplace(bars, "covariance")
     model, backend, xp = bars.value.model, bars.value.backend, bars.value.xp
     m = bars.value.reader.as_rows(x)[0].shape[0]
-    columns = len(bars.values) * (count_parameters(model.sizes) + 1)
     require_bytes(
-        on_host_only(backend, 8 * m * model.n_targets * (m + 2 * columns)),
+        on_host_only(backend, 8 * model.n_targets * m**2),
         f"covariance between {m:,} rows needs",
         "give fewer rows, or take sample(x, n)",
     )
@@ -90,8 +88,7 @@ def find_covariance(bars: Bars, x: Any) -> Array:
 
 def sample_functions(value: Value, x: Any, n: int) -> Array:
     """Compute the values of n functions, (n, m, n_targets); see `Network.sample`."""
-    n = count("n", n, 1)
-    factor = _factor(value)
+    n, factor = count("n", n, 1), _factor(value)
     z = np.random.default_rng(value.seeds.dropout).standard_normal((n, len(factor)))
     parts, xp = compute_in_units(value, x, linearize, factor @ z.T), value.xp
     with value.scope(), value.output_scope():
