@@ -289,6 +289,41 @@ def test_weights_change_with_the_network_and_units_do_not_matter():
     assert (np.flatnonzero(np.diff(costs[0]) > 0.0) + 1).tolist() == [40, 50]
 
 
+# Windows of time
+
+
+@pytest.mark.not_on(host_cupy.NAME)
+@pytest.mark.parametrize("edges", [[0.2, 0.6], np.array([0.2, 0.6, 0.9])])
+def test_points_are_let_in_window_by_window(place, edges):
+    """With a damping of 1e9, steps change nothing; each window has two of them, and the last one all points."""
+    x = np.random.default_rng(0).uniform(0, 0.9, (15, 2))
+    x[0, 1] = 0.9
+    pairs = np.stack([0.5 * x[1:], x[1:]], axis=1)
+    terms = [
+        Term(lambda x, u, *_: u[:, 0] + 1.0, x, weight=2.0),
+        Term(lambda x, u, *_: u[:, 1] - 2.0 * u[:, 0], pairs, weight=1.0),
+    ]
+    net = make((2, 4, 1), **place._asdict())
+    u = make((2, 4, 1)).forward
+    values = [u(x) + 1.0, u(pairs[:, 1]) - 2.0 * u(pairs[:, 0])]
+    history = net.solve(terms, 6, time=1, edges=edges, damping=1e9, progress=False)
+    costs = [
+        sum(w * 0.5 * np.mean((at[:, 1:] <= edge) * r**2) for w, r, at in zip((2.0, 1.0), values, (x, x[1:])))
+        for edge in (0.2, 0.2, 0.6, 0.6, 0.9, 0.9)
+    ]
+    np.testing.assert_allclose(history["cost"], costs, rtol=1e-4)
+
+
+def test_a_window_without_effect_does_not_end_the_training():
+    """At first only u(0) = 1 counts, which has no residual."""
+    net = make()
+    net.solve([START], 60, progress=False)
+    late = Term(lambda x, u, *_: u - x, LINE[10:])
+    history = net.solve([START, late], 90, time=0, edges=[0.3], progress=False)
+    assert len(history) > 46
+    np.testing.assert_allclose(net.forward(LINE[10:]), LINE[10:], atol=1e-2)
+
+
 # Standard errors and bounds of coefficients
 
 EXACT = [Term(DECAY.residual, LINE, weight=1e3), Term(START.residual, START.x, weight=1e3)]
@@ -548,6 +583,14 @@ REFUSED = [
         for name, pair in {"k": (0, None), "c": 0}.items()
     ),
     *(({}, {"bounds": {"c": pair}}, f"bounds['c']={pair!r} must be a pair") for pair in BAD_PAIRS),
+    ({}, {"time": 0}, "edges=None must be a list of the ends of windows of input 0"),
+    ({}, {"edges": [0.5]}, "time=None must be a whole number of at least 0"),
+    ({}, {"time": 1, "edges": [0.5]}, "time=1 must be the number of an input, from 0 to 0"),
+    ({}, {"time": 0, "edges": []}, "edges=[] must be a list"),
+    ({}, {"time": 0, "edges": [0.5, "a"]}, "edges[1]='a' must be a finite number"),
+    ({}, {"time": 0, "edges": [0.0, 0.5]}, "edges=[0.0, 0.5] must be above 0 and at most 1, the times of points"),
+    ({}, {"time": 0, "edges": [0.5, 1.5]}, "edges=[0.5, 1.5] must be above 0 and at most 1"),
+    ({}, {"time": 0, "edges": [0.5, 0.5]}, "edges=[0.5, 0.5] must increase"),
     ({}, {"terms": [FEW]}, "a residual has shape (1,) at 20 points, but must have (20,)"),
     ({}, {"terms": [ONE_NUMBER]}, "a residual has shape () at 20 points"),
     ({}, {"terms": [Term(lambda x, u, *_: np.sin(u), LINE)]}, "term 0 cannot be computed and differentiated"),

@@ -586,6 +586,8 @@ class Network:
         coefficients: dict[str, float] | None = None,
         bounds: dict[str, tuple[float | None, float | None]] | None = None,
         redraw: int = 20,
+        time: int | None = None,
+        edges: Sequence[float] | None = None,
         damping: float = 1e-3,
         callbacks: Sequence[Callback] = (),
         progress: bool = True,
@@ -595,12 +597,15 @@ class Network:
         The steps are those of `LevenbergMarquardt`, and end early where none lowers the cost. Unknown `coefficients`,
         {name: first value}, are learned along, within `bounds`, {name: (least, largest)}, where None is no bound; a
         second call with the same ones goes on with the values that it found. Points of terms with `draw` change after
-        every `redraw` steps. Returns the cost and the coefficients after each step, and standard errors after the last
-        one if a term has `noise`; see :doc:`/use/differential-equations` and :doc:`/use/inverse-problems`.
+        every `redraw` steps. For long times, give the number of the input that is `time`, and `edges`, in increasing
+        order: the steps are shared among windows, in which only points up to an edge count, and in the last one, all.
+        Returns the cost and the coefficients after each step, and standard errors after the last one if a term has
+        `noise`; see :doc:`/use/differential-equations` and :doc:`/use/inverse-problems`.
         """
         from xpnet.physics import solve
 
-        solve(self, terms, steps, coefficients, bounds, redraw, damping, callbacks, progress).give_to([self])
+        stream = solve(self, terms, steps, coefficients, bounds, redraw, time, edges, damping, callbacks, progress)
+        stream.give_to([self])
         return self.history
 
     def check_solution(self, terms: Sequence[Term]) -> SolutionCheck:

@@ -151,6 +151,17 @@ def evaluate(term: Term, present: Present) -> Array:
     return _call(term, present, arguments, present.xp)
 
 
+def end_at(term: Term, time: int, edge: float) -> Term:
+    """Make the residuals of a term 0 in rows with points after an edge."""
+
+    def residual(x: Array, u: Any, du: Any, ddu: Any, xp: Namespace, **numbers: Any) -> Any:
+        r = term.residual(x, u, du, ddu, xp, **numbers)
+        late = xp.reshape(xp.astype(x[..., time] > edge, x.dtype), (x.shape[0], -1))
+        return r * xp.reshape(xp.astype(xp.sum(late, axis=-1) == 0.0, x.dtype), r.shape)
+
+    return replace(term, residual=residual)
+
+
 def add_pairs(term: Term, present: Present) -> Term:
     """Add the pairs of inputs to a term whose mixed derivatives its residual uses."""
     while True:

@@ -15,9 +15,9 @@ from xpnet.core.optimizers import LevenbergMarquardt
 from xpnet.data.sampling import IN_ORDER, make_generator
 from xpnet.data.source import Chunk, Resident
 from xpnet.errors import ArgumentError, DivergenceError
-from xpnet.physics._residuals import Present, Term, evaluate, linearize, mean_cost, weigh_terms
+from xpnet.physics._residuals import Present, Term, end_at, evaluate, linearize, mean_cost, weigh_terms
 from xpnet.physics._sampling import find_sampling, find_standard_errors
-from xpnet.physics._terms import check_network, parse_bounds, parse_coefficients, parse_terms, read_points
+from xpnet.physics._terms import check_network, parse_bounds, parse_coefficients, parse_edges, parse_terms, read_points
 from xpnet.training import ChunkResults, Data, Job, Plan, Stream, refuse_rates, train, warn_of_no_step
 from xpnet.training.callback import Callback, Trainee, Training
 from xpnet.value import Objective, Value, init_optimizer
@@ -38,6 +38,8 @@ def solve(
     coefficients: dict[str, float] | None,
     bounds: dict[str, tuple[float | None, float | None]] | None,
     redraw: int,
+    time: int | None,
+    edges: Sequence[float] | None,
     damping: float,
     callbacks: Sequence[Callback],
     progress: bool,
@@ -50,7 +52,8 @@ def solve(
     refuse_rates(plan.callbacks, "solve")
     with value.scope():
         parsed, intervals = parse_terms(terms, first, value), parse_bounds(bounds, first)
-        descent = Descent(value, parsed, first, intervals, optimizer, redraw)
+        ends = parse_edges(time, edges, parsed, value)
+        descent = Descent(value, parsed, first, intervals, optimizer, redraw, time or 0, ends, steps)
         points = value.xp.concat([value.xp.reshape(term.x, (-1, value.model.n_in)) for term in descent.terms], axis=0)
         targets = value.backend.asarray(np.zeros((points.shape[0], 1)), value.dtype)  # what residuals should be
     learnt = f", learning {', '.join(first)}" if first else ""
@@ -84,6 +87,9 @@ class Descent(Callback):
         Says how the damping begins.
     redraw
         The number of steps after which points are drawn anew.
+    time, edges, steps
+        The input that is time; the ends of windows, in which the residuals are minimized in turn; and the number of
+        steps of all windows.
     """
 
     division = ()  # a lone network has no group
@@ -96,9 +102,13 @@ class Descent(Callback):
         bounds: np.ndarray,
         optimizer: LevenbergMarquardt,
         redraw: int,
+        time: int,
+        edges: Sequence[float],
+        steps: int,
     ) -> None:
         self.value, self.given, self.first, self.bounds, self.redraw = value, terms, first, bounds, redraw
-        self.terms = terms  # with weights, from the first step on
+        self.terms = terms  # with weights, from the first step on, and within the present window
+        self.time, self.edges, self.window, self.steps_of_window = time, edges, 0, -(-steps // len(edges))
         self.draws = any(term.draw is not None for term in terms)
         state = init_optimizer(optimizer, value.layers, value.place)
         self.damping, self.memory = state.hyperparameters.damping, state.memory
@@ -138,7 +148,10 @@ class Descent(Callback):
             rng = make_generator(value.generator)
             self.given, self.linear = [self._draw(k, rng) for k in range(len(self.given))], None
             changes["generator"] = rng.bit_generator.state
-        if draws or self.steps % RENEWAL == 0:
+        if moves := self.steps // self.steps_of_window > self.window:
+            self.window, self.linear = self.window + 1, None
+            self.memory = self.memory._replace(mu=0.0 * self.memory.mu, growth=0.0 * self.memory.growth)
+        if draws or moves or self.steps % RENEWAL == 0:
             self._weigh()
         linear, self.steps = value.backend.take_steps(self._step), self.steps + 1
         present = self.unpack(self.parameters)
@@ -158,7 +171,8 @@ class Descent(Callback):
     def on_epoch_end(self, logs: dict[str, Any]) -> None:
         """Look at what the step has led to: the damping at its bound means that no step lowers the cost any more."""
         logs.update(self.coefficients)
-        self.training.stopped |= not self.draws and float(self.memory.growth) >= LARGEST_GROWTH
+        is_last = self.edges[self.window] == np.inf
+        self.training.stopped |= is_last and not self.draws and float(self.memory.growth) >= LARGEST_GROWTH
 
     def on_train_end(self) -> None:
         """Warn if no step has lowered the cost; else add the standard errors of coefficients to the last logs."""
@@ -173,7 +187,9 @@ class Descent(Callback):
 
     def _weigh(self) -> None:
         """Weigh terms by their present Jacobians, unless the weights before are still about right. Synchronizes."""
-        terms = weigh_terms(self.given, self.unpack(self.parameters))
+        edge = self.edges[self.window]
+        limited = [end_at(term, self.time, edge) if edge < np.inf else term for term in self.given]
+        terms = weigh_terms(limited, self.unpack(self.parameters))
         pairs = [(old.weight or 0.0, new.weight) for old, new in zip(self.terms, terms)]
         if all(1.0 / DRIFT < old / new < DRIFT for old, new in pairs):
             self.terms = [replace(term, weight=old) for term, (old, _) in zip(terms, pairs)]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet._checks import check_dict, choices, in_range, is_dict, is_list, show, to_float
+from xpnet._checks import check_dict, choices, count, has_entries, in_range, is_dict, is_list, show, to_float
 from xpnet.core.arrays import Array
 from xpnet.core.optimizers import LevenbergMarquardt
 from xpnet.errors import ArgumentError
@@ -103,6 +103,25 @@ def make_present(value: Value, coefficients: dict[str, float]) -> Present:
     """Put a network and values of coefficients together."""
     numbers = {name: value.backend.asarray(np.asarray(number), value.dtype) for name, number in coefficients.items()}
     return Present(value.layers, value.model.sigmas, numbers, value.xp)
+
+
+def parse_edges(time: Any, edges: Any, terms: Sequence[Term], value: Value) -> list[float]:
+    """Check the ends of windows of time; the last one holds all points."""
+    if time is None and edges is None:
+        return [math.inf]
+    n_in = value.model.n_in
+    if count("time", time, 0) >= n_in:
+        raise ArgumentError(f"time={show(time)} must be the number of an input, from 0 to {n_in - 1}")
+    if not has_entries(edges) or not len(edges):
+        raise ArgumentError(f"edges={show(edges)} must be a list of the ends of windows of input {time}")
+    times = np.concatenate([np.ravel(value.backend.to_numpy(term.x)[..., time]) for term in terms])
+    low, high = times.min(), times.max()
+    ends = [in_range(f"edges[{k}]", edge, -math.inf, math.inf, "", False) for k, edge in enumerate(edges)]
+    if not low < min(ends) <= max(ends) <= high:
+        raise ArgumentError(f"edges={show(edges)} must be above {low:g} and at most {high:g}, the times of points")
+    if ends != sorted({*ends}):
+        raise ArgumentError(f"edges={show(edges)} must increase")
+    return [*(end for end in ends if end < high), math.inf]
 
 
 def parse_solution(caller: str, terms: Any, value: Value) -> tuple[list[Term], Present, list[bool]]:
