@@ -293,9 +293,16 @@ def test_weights_change_with_the_network_and_units_do_not_matter():
 
 
 @pytest.mark.not_on(host_cupy.NAME)
-@pytest.mark.parametrize("edges", [[0.2, 0.6], np.array([0.2, 0.6, 0.9])])
-def test_points_are_let_in_window_by_window(place, edges):
-    """With a damping of 1e9, steps change nothing; each window has two of them, and the last one all points."""
+@pytest.mark.parametrize(
+    ("edges", "of_steps"),
+    [
+        ([0.2, 0.4, 0.6], (0.2, 0.2, 0.4, 0.6, 0.6, 0.9)),
+        ([0.2, 0.6], (0.2, 0.2, 0.6, 0.6, 0.9, 0.9)),
+        (np.array([0.2, 0.6, 0.9]), (0.2, 0.2, 0.6, 0.6, 0.9, 0.9)),
+    ],
+)
+def test_points_are_let_in_window_by_window(place, edges, of_steps):
+    """With a damping of 1e9, steps change nothing; windows share them, and the last one has all points."""
     x = np.random.default_rng(0).uniform(0, 0.9, (15, 2))
     x[0, 1] = 0.9
     pairs = np.stack([0.5 * x[1:], x[1:]], axis=1)
@@ -309,7 +316,7 @@ def test_points_are_let_in_window_by_window(place, edges):
     history = net.solve(terms, 6, time=1, edges=edges, damping=1e9, progress=False)
     costs = [
         sum(w * 0.5 * np.mean((at[:, 1:] <= edge) * r**2) for w, r, at in zip((2.0, 1.0), values, (x, x[1:])))
-        for edge in (0.2, 0.2, 0.6, 0.6, 0.9, 0.9)
+        for edge in of_steps
     ]
     np.testing.assert_allclose(history["cost"], costs, rtol=1e-4)
 
@@ -591,6 +598,7 @@ REFUSED = [
     ({}, {"time": 0, "edges": [0.0, 0.5]}, "edges=[0.0, 0.5] must be above 0 and at most 1, the times of points"),
     ({}, {"time": 0, "edges": [0.5, 1.5]}, "edges=[0.5, 1.5] must be above 0 and at most 1"),
     ({}, {"time": 0, "edges": [0.5, 0.5]}, "edges=[0.5, 0.5] must increase"),
+    ({}, {"time": 0, "edges": [0.5], "steps": 1}, "steps=1 must be at least the number of windows of edges=[0.5]"),
     ({}, {"terms": [FEW]}, "a residual has shape (1,) at 20 points, but must have (20,)"),
     ({}, {"terms": [ONE_NUMBER]}, "a residual has shape () at 20 points"),
     ({}, {"terms": [Term(lambda x, u, *_: np.sin(u), LINE)]}, "term 0 cannot be computed and differentiated"),

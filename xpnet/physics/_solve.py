@@ -52,7 +52,7 @@ def solve(
     refuse_rates(plan.callbacks, "solve")
     with value.scope():
         parsed, intervals = parse_terms(terms, first, value), parse_bounds(bounds, first)
-        ends = parse_edges(time, edges, parsed, value)
+        ends = parse_edges(time, edges, parsed, steps, value)
         descent = Descent(value, parsed, first, intervals, optimizer, redraw, time or 0, ends, steps)
         points = value.xp.concat([value.xp.reshape(term.x, (-1, value.model.n_in)) for term in descent.terms], axis=0)
         targets = value.backend.asarray(np.zeros((points.shape[0], 1)), value.dtype)  # what residuals should be
@@ -108,7 +108,7 @@ class Descent(Callback):
     ) -> None:
         self.value, self.given, self.first, self.bounds, self.redraw = value, terms, first, bounds, redraw
         self.terms = terms  # with weights, from the first step on, and within the present window
-        self.time, self.edges, self.window, self.steps_of_window = time, edges, 0, -(-steps // len(edges))
+        self.time, self.edges, self.window, self.all_steps = time, edges, 0, steps
         self.draws = any(term.draw is not None for term in terms)
         state = init_optimizer(optimizer, value.layers, value.place)
         self.damping, self.memory = state.hyperparameters.damping, state.memory
@@ -148,8 +148,9 @@ class Descent(Callback):
             rng = make_generator(value.generator)
             self.given, self.linear = [self._draw(k, rng) for k in range(len(self.given))], None
             changes["generator"] = rng.bit_generator.state
-        if moves := self.steps // self.steps_of_window > self.window:
-            self.window, self.linear = self.window + 1, None
+        window = self.steps * len(self.edges) // self.all_steps
+        if moves := window > self.window:
+            self.window, self.linear = window, None
             self.memory = self.memory._replace(mu=0.0 * self.memory.mu, growth=0.0 * self.memory.growth)
         if draws or moves or self.steps % RENEWAL == 0:
             self._weigh()

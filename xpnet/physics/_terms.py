@@ -105,7 +105,7 @@ def make_present(value: Value, coefficients: dict[str, float]) -> Present:
     return Present(value.layers, value.model.sigmas, numbers, value.xp)
 
 
-def parse_edges(time: Any, edges: Any, terms: Sequence[Term], value: Value) -> list[float]:
+def parse_edges(time: Any, edges: Any, terms: Sequence[Term], steps: int, value: Value) -> list[float]:
     """Check the ends of windows of time; the last one holds all points."""
     if time is None and edges is None:
         return [math.inf]
@@ -121,7 +121,10 @@ def parse_edges(time: Any, edges: Any, terms: Sequence[Term], value: Value) -> l
         raise ArgumentError(f"edges={show(edges)} must be above {low:g} and at most {high:g}, the times of points")
     if ends != sorted({*ends}):
         raise ArgumentError(f"edges={show(edges)} must increase")
-    return [*(end for end in ends if end < high), math.inf]
+    windows = [*(end for end in ends if end < high), math.inf]
+    if len(windows) > steps:
+        raise ArgumentError(f"steps={steps} must be at least the number of windows of edges={show(edges)}")
+    return windows
 
 
 def parse_solution(caller: str, terms: Any, value: Value) -> tuple[list[Term], Present, list[bool]]:
