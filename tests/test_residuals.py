@@ -383,6 +383,21 @@ def test_each_term_has_its_own_noise_and_weight():
         net.to(dtype="float32").check_solution(terms)
 
 
+def test_a_check_has_residuals_elsewhere_and_whether_the_cost_falls():
+    """The residual 3x has the root mean square √3 at uniform points of [0, 1], and 0 where it was fitted."""
+    net, cost = make(), lambda: net.history["cost"]
+    many = Term(lambda x, u, *_: 0.0 * u + 3.0 * x, np.zeros((2000, 1)), draw=draw_line)
+    net.solve([START, Term(DECAY.residual, LINE)], 30, coefficients={"c": 1.0}, progress=False)
+    check = net.check_solution([START, many, DECAY])
+    assert check.terms[1]["residual"] == 0.0
+    assert check.terms[1]["residual_elsewhere"] == pytest.approx(math.sqrt(3.0), rel=0.05)
+    assert math.isnan(check.terms[0]["residual_elsewhere"])
+    assert check.cost == {"cost": cost()[-1], "lowered_in_10_steps": pytest.approx(1.0 - cost()[-1] / cost()[-11])}
+    assert "lowered in 10 steps" in repr(check)
+    net.solve(TERMS, 10, **CALL)
+    assert math.isnan(net.check_solution(TERMS).cost["lowered_in_10_steps"])
+
+
 def test_shifts_are_what_exact_equations_would_change():
     net, loose = make(), [Term(DECAY.residual, LINE, weight=0.03), EXACT[1], observe(noise=0.02)]
     found = net.solve(loose, steps=60, **CALL)["c"][-1]
