@@ -321,6 +321,20 @@ def test_points_are_let_in_window_by_window(place, edges, of_steps):
     np.testing.assert_allclose(history["cost"], costs, rtol=1e-4)
 
 
+def test_points_are_drawn_where_they_count():
+    """Half of the points are drawn in proportion to residuals up to the edge, the others evenly."""
+    seen, parts = [], []
+    draws = {"x": draw_line(np.random.default_rng(0), 400), "draw": draw_line}
+    term = Term(lambda x, u, *_: (seen.append(x), 0.01 * u + 1.0)[1], **draws)
+
+    def count(watch, logs):
+        (*_, last) = (x for x in seen if isinstance(x, np.ndarray) and len(x) == 400)
+        parts.append(np.mean(last < 0.2))
+
+    make().solve([term], 6, redraw=2, time=0, edges=[0.2], damping=1e9, callbacks=[Watch(count)], progress=False)
+    assert max(parts[0], parts[-1]) < 0.3 < 0.5 < parts[2] < 0.7
+
+
 def test_a_window_without_effect_does_not_end_the_training():
     """At first only u(0) = 1 counts, which has no residual."""
     net = make()

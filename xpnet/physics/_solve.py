@@ -144,14 +144,14 @@ class Descent(Callback):
         value, changes = values[0], dict[str, Any]()
         if value.stored is not self.stored or value.objective is not self.objective:
             self._begin(value)
-        if draws := self.draws and self.steps > 0 and self.steps % self.redraw == 0:
-            rng = make_generator(value.generator)
-            self.given, self.linear = [self._draw(k, rng) for k in range(len(self.given))], None
-            changes["generator"] = rng.bit_generator.state
         window = self.steps * len(self.edges) // self.all_steps
         if moves := window > self.window:
             self.window, self.linear = window, None
             self.memory = self.memory._replace(mu=0.0 * self.memory.mu, growth=0.0 * self.memory.growth)
+        if draws := self.draws and self.steps > 0 and self.steps % self.redraw == 0:
+            rng = make_generator(value.generator)
+            self.given, self.linear = [self._draw(k, rng) for k in range(len(self.given))], None
+            changes["generator"] = rng.bit_generator.state
         if draws or moves or self.steps % RENEWAL == 0:
             self._weigh()
         linear, self.steps = value.backend.take_steps(self._step), self.steps + 1
@@ -188,14 +188,17 @@ class Descent(Callback):
 
     def _weigh(self) -> None:
         """Weigh terms by their present Jacobians, unless the weights before are still about right. Synchronizes."""
-        edge = self.edges[self.window]
-        limited = [end_at(term, self.time, edge) if edge < np.inf else term for term in self.given]
-        terms = weigh_terms(limited, self.unpack(self.parameters))
+        terms = weigh_terms([*map(self._limit, self.given)], self.unpack(self.parameters))
         pairs = [(old.weight or 0.0, new.weight) for old, new in zip(self.terms, terms)]
         if all(1.0 / DRIFT < old / new < DRIFT for old, new in pairs):
             self.terms = [replace(term, weight=old) for term, (old, _) in zip(terms, pairs)]
         else:
             self.terms, self.linear = terms, None
+
+    def _limit(self, term: Term) -> Term:
+        """Limit a term to the present window."""
+        edge = self.edges[self.window]
+        return end_at(term, self.time, edge) if edge < np.inf else term
 
     def _step(self) -> LinearProblem:
         """Change the parameters, if the cost then falls; return the linear problem at them. Synchronizes."""
@@ -246,7 +249,7 @@ class Descent(Callback):
         points = read_points(term.draw(rng, CANDIDATES * m), f"draw of term {k}", value)
         if points.shape != (shape := (CANDIDATES * m, *term.x.shape[1:])):
             raise ArgumentError(f"draw of term {k} has shape {tuple(points.shape)}, but must have {tuple(shape)}")
-        r = evaluate(replace(term, x=points), self.unpack(self.parameters))
+        r = evaluate(self._limit(replace(term, x=points)), self.unpack(self.parameters))
         size = np.abs(value.backend.to_numpy(r)[:, 0]) + np.finfo(np.float64).tiny
         if not np.isfinite(size).all():
             raise DivergenceError(NOT_FINITE)
