@@ -1,20 +1,23 @@
 """Bayesian Levenberg-Marquardt: the test error of few examples, and how many new targets lie within its error bars.
 
-    python benchmarks/bayesian.py errors|weights|bars|elsewhere [--seeds 5]
+    python benchmarks/bayesian.py errors|weights|bars|elsewhere|noise|targets [--seeds 5]
 
 `errors`: the weight of a wing, a function of ten variables (A. Forrester, A. Sobester and A. Keane, "Engineering Design
 via Surrogate Modelling", Wiley 2008), learnt from 256 examples by networks 10-20-20-1, with `bayesian` and without.
 `weights`: the test error of plain Levenberg-Marquardt as a multiple of that with `bayesian`, by the number of weights.
 `bars`: the intervals of 90 % of two functions, among the examples, in a gap and outside. It ends with status 1 if an
 ensemble with `fit_laplace` holds fewer than 85 % of the targets anywhere. `elsewhere`: five functions that the
-pages do not use, beside scikit-learn's Gaussian process; it ends with status 1 below 80 % inside.
+pages do not use, beside scikit-learn's Gaussian process; it ends with status 1 below 80 % inside. `noise`: a curve
+whose noise grows eleven times, where it is quiet, where it is noisy, and outside; it ends with status 1 unless the
+ensemble with `cost="gaussian"` and `fit_laplace` holds 84 to 95 % there, and 80 % outside. `targets`: two targets with
+unlike noise, beside a network for each.
 """
 
 import argparse
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from scipy.stats import norm
@@ -27,6 +30,7 @@ LOW = np.array([150.0, 220.0, 6.0, -10.0, 16.0, 0.5, 0.08, 2.5, 1700.0, 0.025])
 HIGH = np.array([200.0, 300.0, 10.0, 10.0, 45.0, 1.0, 0.18, 6.0, 2500.0, 0.08])
 OPTIONS = {"activation": "tanh", "task": "regression", "dtype": "float64", "standardize": True}
 BAYESIAN = LevenbergMarquardt(bayesian=True)
+BOTH = 'ensemble, "gaussian" and fit_laplace'
 SHARES = (0.3, 0.5, 0.67, 0.85, 1.0)  # of weights and biases among targets
 Function = Callable[[np.ndarray], np.ndarray]
 
@@ -195,24 +199,90 @@ def fit_process(x: np.ndarray, y: np.ndarray) -> Callable[[np.ndarray, float], t
     return interval
 
 
-def make_models(x: np.ndarray, y: np.ndarray, seed: int) -> Iterator[tuple[str, Network | Ensemble]]:
+def measure_noise(seeds: int) -> bool:
+    """Print how many new targets with noise that grows the intervals hold; return whether they are enough."""
+
+    def function(x: np.ndarray) -> np.ndarray:
+        return np.sin(3.0 * x[:, 0])
+
+    def noise(x: np.ndarray) -> np.ndarray:
+        return 0.03 + 0.075 * (np.clip(x[:, 0], -2.0, 2.0) + 2.0)
+
+    edges = {"quiet": (-2.0, -1.0), "middle": (-1.0, 1.0), "noisy": (1.0, 2.0), "outside": (2.0, 3.0)}
+    regions = {name: np.linspace(*ends, 1000)[:, None] for name, ends in edges.items()}
+    regions["outside"] = np.concatenate([-regions["outside"], regions["outside"]])
+    is_enough = True
+    for n in (60, 200, 600):
+        held: dict[str, list[list[float]]] = {}
+        for seed in range(seeds):
+            rng = np.random.default_rng(seed)
+            x = rng.uniform(-2.0, 2.0, (n, 1))
+            y = function(x) + noise(x) * rng.standard_normal(n)
+            predictors = {name: model.interval for name, model in make_models(x, y, seed, (10, 10), 100)}
+            for name, interval in (predictors | {"Gaussian process": fit_process(x, y)}).items():
+                fractions = []
+                for points in regions.values():
+                    low, high = interval(points, 0.9)
+                    new = function(points) + noise(points) * rng.standard_normal(len(points))
+                    fractions.append(float(np.mean((low <= new) & (new <= high))))
+                held.setdefault(name, []).append(fractions)
+        print_held(f"{n} examples", [*regions], held)
+        quiet, middle, noisy, outside = np.mean(held[BOTH], axis=0)
+        is_enough &= all(0.84 < part < 0.95 for part in (quiet, middle, noisy)) and bool(outside > 0.8)
+    return is_enough
+
+
+def measure_targets(seeds: int) -> bool:
+    """Print coverage and errors for two targets with unlike noise; return whether each interval holds enough."""
+    noise, epochs = np.array([0.03, 1.5]), 300
+    results: dict[str, list[np.ndarray]] = {"one network": [], "a network for each": []}
+    for seed in range(seeds):
+        rng = np.random.default_rng(seed)
+        x = rng.uniform(-2.0, 2.0, (3150, 2))
+        truth = np.stack([np.sin(2.0 * x[:, 0]) + x[:, 1] ** 2, 5.0 * np.cos(x[:, 0] * x[:, 1])], axis=1)
+        y = truth + noise * rng.standard_normal(x.shape)
+        for name, groups in zip(results, ([[0, 1]], [[0], [1]])):
+            numbers = []
+            for columns in groups:
+                ensemble = Ensemble([2, 12, 12, len(columns)], 5, seed=seed, **OPTIONS)
+                ensemble.train((x[:150], y[:150, columns]), epochs, optimizer=BAYESIAN, progress=False)
+                ensemble.fit_laplace((x[:150], y[:150, columns]))
+                parts = (*ensemble.interval(x[150:], 0.9), ensemble.predict(x[150:]))
+                low, high, mean = (part.reshape(3000, -1) for part in parts)
+                is_held = (low <= y[150:, columns]) & (y[150:, columns] <= high)
+                error = np.sqrt(np.mean((mean - truth[150:, columns]) ** 2, axis=0))
+                numbers.append([is_held.mean(axis=0), error / noise[columns]])
+            results[name].append(np.concatenate(numbers, axis=1))
+    for name, values in results.items():
+        (quiet, noisy), errors = 100.0 * np.mean(values, axis=0)[0], np.median(values, axis=0)[1]
+        print(f"{name:20s} holds {quiet:.0f} and {noisy:.0f} %; error / noise {errors[0]:.2f} and {errors[1]:.2f}")
+    return bool((np.mean(results["one network"], axis=0)[0] > 0.84).all())
+
+
+def make_models(
+    x: np.ndarray, y: np.ndarray, seed: int, hidden: Sequence[int] = (20, 20), epochs: int = 150
+) -> Iterator[tuple[str, Network | Ensemble]]:
     """Train a model of each kind."""
-    n, sizes = len(x), [x.shape[1], 20, 20, 1]
+    n, sizes = len(x), [x.shape[1], *hidden, 1]
     net = Network(sizes, seed=seed, **OPTIONS)
-    net.train((x, y), 150, optimizer=BAYESIAN, progress=False)
+    net.train((x, y), epochs, optimizer=BAYESIAN, progress=False)
     net.fit_laplace((x, y))
     yield "network, fit_laplace", net
     ensemble = Ensemble(sizes, 5, seed=seed, **OPTIONS)
-    ensemble.train((x, y), 150, optimizer=BAYESIAN, progress=False)
+    ensemble.train((x, y), epochs, optimizer=BAYESIAN, progress=False)
     ensemble.fit_laplace((x, y))
     yield "ensemble, fit_laplace", ensemble
+    both = Ensemble([*sizes[:-1], 2], 5, cost="gaussian", seed=seed, **OPTIONS)
+    both.train((x, y), epochs, optimizer=BAYESIAN, progress=False)
+    both.fit_laplace((x, y))
+    yield BOTH, both
     gaussian = Ensemble([*sizes[:-1], 2], 5, cost="gaussian", seed=seed, **OPTIONS)
     gaussian.train((x, y), 200, lr=OneCycle(0.01), optimizer=Adam(), progress=False)
     yield 'ensemble, cost="gaussian"', gaussian
     order = np.random.default_rng(seed).permutation(n)
     held_out, train = order[: n // 5], order[n // 5 :]
     calibrated = Network(sizes, seed=seed, **OPTIONS)
-    calibrated.train((x[train], y[train]), 150, optimizer=BAYESIAN, progress=False)
+    calibrated.train((x[train], y[train]), epochs, optimizer=BAYESIAN, progress=False)
     calibrated.calibrate((x[held_out], y[held_out]))
     yield "network, calibrated", calibrated
 
@@ -240,10 +310,10 @@ def measure_bars(seeds: int) -> bool:
 
 def print_held(name: str, regions: list[str], held: dict[str, list[list[float]]]) -> None:
     """Print the mean percentages of targets that were held, and the least of a seed."""
-    print(f"\n{name:28s}" + "".join(f"{region:>16s}" for region in regions))
+    print(f"\n{name:38s}" + "".join(f"{region:>16s}" for region in regions))
     for model_name, values in held.items():
         cells = zip(100 * np.mean(values, axis=0), 100 * np.min(values, axis=0))
-        print(f"{model_name:28s}" + "".join(f"{mean:9.0f} ({least:3.0f})" for mean, least in cells), flush=True)
+        print(f"{model_name:38s}" + "".join(f"{mean:9.0f} ({least:3.0f})" for mean, least in cells), flush=True)
 
 
 def main() -> int:
@@ -256,7 +326,10 @@ def main() -> int:
     return 0 if QUESTIONS[options.question](options.seeds) else 1
 
 
-QUESTIONS = {"errors": compare_errors, "weights": compare_weights, "bars": measure_bars, "elsewhere": hold_elsewhere}
+QUESTIONS = {
+    **{"errors": compare_errors, "weights": compare_weights, "bars": measure_bars, "elsewhere": hold_elsewhere},
+    **{"noise": measure_noise, "targets": measure_targets},
+}
 
 if __name__ == "__main__":
     sys.exit(main())
