@@ -701,6 +701,8 @@ def test_draw_gives_as_many_points_as_it_is_asked_for():
         with pytest.raises(ValueError, match=re.escape(f"draw of term 0 has shape {x.shape}, but must have (200, 1)")):
             net.solve([Term(START.residual, LINE, draw=lambda rng, n, x=x: x)], redraw=2, progress=False)
         assert len(net.history) == 2
+    with pytest.raises(ValueError, match=re.escape("draw of term 0 has shape (19, 1), but must have (20, 1)")):
+        net.check_solution([Term(START.residual, LINE, draw=lambda rng, n: LINE[1:])])
 
 
 @pytest.mark.not_on(host_cupy.NAME)

@@ -1,16 +1,15 @@
 """Checking a solution: the residuals of each term, and the coefficients with their standard errors."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from xpnet.core.arrays import Array
 from xpnet.inference import table
-from xpnet.physics._residuals import Present, Term, evaluate
+from xpnet.physics._residuals import Term, evaluate
 from xpnet.physics._sampling import find_sampling, find_standard_errors
-from xpnet.physics._terms import parse_solution, read_points
+from xpnet.physics._terms import draw_points, parse_solution
 from xpnet.value import Value, make_table
 
 SEED = 2**31  # of points that are drawn anew, one that nobody has drawn the others with
@@ -64,6 +63,13 @@ class SolutionCheck:
 def check_solution(value: Value, terms: Sequence[Term]) -> SolutionCheck:
     """Check how well a network solves equations; see `Network.check_solution`. Synchronizes."""
     to_numpy = value.backend.to_numpy
+
+    def measure(term: Term) -> float:
+        return float(np.sqrt(np.mean(to_numpy(evaluate(term, present)) ** 2)))
+
+    def draw(term: Term, k: int) -> Term:
+        return draw_points(term, k, term.x.shape[0], np.random.default_rng(SEED), value)
+
     with value.scope():
         terms, present, held = parse_solution("check_solution", terms, value)
         covariance, shifts, noise, _ = find_sampling(terms, present, held, to_numpy)
@@ -71,8 +77,8 @@ def check_solution(value: Value, terms: Sequence[Term]) -> SolutionCheck:
             {
                 "term": k,
                 "points": term.x.shape[0],
-                "residual": _measure(term, present, to_numpy),
-                "residual_elsewhere": _measure(_draw_anew(term, k, value), present, to_numpy) if term.draw else np.nan,
+                "residual": measure(term),
+                "residual_elsewhere": measure(draw(term, k)) if term.draw else np.nan,
                 "noise": float(std),
             }
             for k, (term, std) in enumerate(zip(terms, noise))
@@ -85,17 +91,6 @@ def check_solution(value: Value, terms: Sequence[Term]) -> SolutionCheck:
     costs = [np.nan] * 11 + value.history["cost"]
     cost = {"cost": costs[-1], "lowered_in_10_steps": 1.0 - costs[-1] / costs[-11] if costs[-11] else 0.0}
     return SolutionCheck(rows, coefficients, covariance, cost)
-
-
-def _measure(term: Term, present: Present, to_numpy: Callable[[Array], np.ndarray]) -> float:
-    """Compute the root of the mean of r²."""
-    return float(np.sqrt(np.mean(to_numpy(evaluate(term, present)) ** 2)))
-
-
-def _draw_anew(term: Term, k: int, value: Value) -> Term:
-    """Draw as many points as term k has."""
-    points: Any = term.draw and term.draw(np.random.default_rng(SEED), term.x.shape[0])
-    return replace(term, x=read_points(points, f"draw of term {k}", value))
 
 
 def _format(part: Any) -> str:

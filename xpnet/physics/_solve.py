@@ -14,10 +14,10 @@ from xpnet.core.minibatch import Examples
 from xpnet.core.optimizers import LevenbergMarquardt
 from xpnet.data.sampling import IN_ORDER, make_generator
 from xpnet.data.source import Chunk, Resident
-from xpnet.errors import ArgumentError, DivergenceError
+from xpnet.errors import DivergenceError
 from xpnet.physics._residuals import Present, Term, end_at, evaluate, linearize, mean_cost, weigh_terms
 from xpnet.physics._sampling import find_sampling, find_standard_errors
-from xpnet.physics._terms import check_network, parse_bounds, parse_coefficients, parse_edges, parse_terms, read_points
+from xpnet.physics._terms import check_network, draw_points, parse_bounds, parse_coefficients, parse_edges, parse_terms
 from xpnet.training import ChunkResults, Data, Job, Plan, Stream, refuse_rates, train, warn_of_no_step
 from xpnet.training.callback import Callback, Trainee, Training
 from xpnet.value import Objective, Value, init_optimizer
@@ -246,13 +246,11 @@ class Descent(Callback):
         if term.draw is None:
             return term
         m = term.x.shape[0]
-        points = read_points(term.draw(rng, CANDIDATES * m), f"draw of term {k}", value)
-        if points.shape != (shape := (CANDIDATES * m, *term.x.shape[1:])):
-            raise ArgumentError(f"draw of term {k} has shape {tuple(points.shape)}, but must have {tuple(shape)}")
-        r = evaluate(self._limit(replace(term, x=points)), self.unpack(self.parameters))
+        candidates = draw_points(term, k, CANDIDATES * m, rng, value)
+        r = evaluate(self._limit(candidates), self.unpack(self.parameters))
         size = np.abs(value.backend.to_numpy(r)[:, 0]) + np.finfo(np.float64).tiny
         if not np.isfinite(size).all():
             raise DivergenceError(NOT_FINITE)
         chances = (size + size.mean()) / (2.0 * size.sum())
         chosen = rng.choice(np.arange(len(size), dtype=np.int32), m, replace=False, p=chances)
-        return replace(term, x=value.place.take(points, chosen))
+        return replace(term, x=value.place.take(candidates.x, chosen))

@@ -4,7 +4,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -174,6 +174,14 @@ def read_points(x: Any, name: str, value: Value) -> Array:
     x = value.place.move(x, name)
     rows = value.reader.read_inputs(value.place.home(x).xp.reshape(x, (-1, n_in)), name)
     return value.xp.reshape(rows, x.shape)
+
+
+def draw_points(term: Term, k: int, n: int, rng: np.random.Generator, value: Value) -> Term:
+    """Give term k, which has a `draw`, n points that are drawn anew."""
+    points = read_points(cast("Callable[..., Any]", term.draw)(rng, n), f"draw of term {k}", value)
+    if points.shape != (shape := (n, *term.x.shape[1:])):
+        raise ArgumentError(f"draw of term {k} has shape {tuple(points.shape)}, but must have {tuple(shape)}")
+    return replace(term, x=points)
 
 
 def check_residuals(terms: Iterable[Term], present: Present, value: Value) -> list[Term]:
