@@ -308,7 +308,7 @@ def test_points_are_let_in_window_by_window(place, edges, of_steps):
     pairs = np.stack([0.5 * x[1:], x[1:]], axis=1)
     terms = [
         Term(lambda x, u, *_: u[:, 0] + 1.0, x, weight=2.0),
-        Term(lambda x, u, *_: u[:, 1] - 2.0 * u[:, 0], pairs, weight=1.0),
+        Term(lambda x, u, *_: u[:, 1, :] - 2.0 * u[:, 0, :], pairs, weight=1.0),
     ]
     net = make((2, 4, 1), **place._asdict())
     u = make((2, 4, 1)).forward
