@@ -11,7 +11,7 @@ import pytest
 from helpers import assert_same, snapshot, tanh_network
 from sklearn.exceptions import ConvergenceWarning
 
-from xpnet import ArgumentError, Ensemble, LevenbergMarquardt, Network
+from xpnet import SGD, ArgumentError, Ensemble, LevenbergMarquardt, Network
 from xpnet.estimators import MLPRegressor
 
 pytestmark = pytest.mark.not_on(host_cupy.NAME)  # its linear algebra needs a driver
@@ -481,6 +481,19 @@ def test_neither_the_unit_of_the_cost_nor_the_order_of_targets_matters():
         found.append(other.predict_std(X)[:, order])
     for std in found[1:]:
         np.testing.assert_allclose(std, found[0], rtol=1e-9)
+
+
+def test_the_precisions_settle(monkeypatch):
+    """Also where the examples hardly determine some weights, so that an estimate from there goes too far."""
+    for seed in range(3):
+        net = make((3, 3, 1), seed, standardize=True)
+        net.train((X, Y), 30, lr=0.05, optimizer=SGD(), progress=False)
+        found = []
+        for most in (50, 51):
+            monkeypatch.setattr("xpnet.core.laplace.MOST_ESTIMATES", most)
+            net.fit_laplace((X, Y))
+            found.append(net.predict_std(X))
+        np.testing.assert_array_equal(*found)
 
 
 def test_many_rows_are_predicted_block_by_block(monkeypatch):

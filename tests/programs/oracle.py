@@ -854,6 +854,7 @@ class Oracle:
             most, gamma = 1e4 * units, np.bincount(groups, determined)
             new = gamma / np.maximum(np.bincount(groups, theta**2), 1e-3 / most)
             new = np.clip(np.minimum(np.where(gamma < 1e-3, most, new), most), alpha / 10, 10 * alpha)
+            new = np.sqrt(alpha * new)
             shares = np.maximum(beta * np.einsum("ij,kji->k", inverse, hessians), 0)
             free = n - gamma.sum() * shares / max(shares.sum(), TINY)
             noise = np.clip(free / np.maximum(squares, 1e-14 * n), beta / 10, 10 * beta)

@@ -354,6 +354,9 @@ def approximate(evidence: Evidence, layers: Layers, residuals: Residuals, units:
     for _ in range(MOST_ESTIMATES):
         before = evidence
         evidence, _ = estimate_precisions(before, layers, residuals, units, MOST_CHANGE, np)
+        # Halfway: where the data hardly determine a group of weights, estimates of its α swing
+        weights = combine_arrays(lambda old, new: np.sqrt(old * new), before.weights, evidence.weights)
+        evidence = evidence._replace(weights=weights)
         pairs = zip(leaves(evidence), leaves(before))
         if all((abs(new - old) <= LEAST_CHANGE * old).all() for new, old in pairs):
             break
