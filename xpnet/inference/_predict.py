@@ -181,8 +181,7 @@ def compute_in_units(value: Value, x: Any, function: Function, *arrays: Array) -
         both = (parts[0] if len(parts) == 1 else xp.concat(parts, axis=0))[:, : model.n_targets, :]
         mean, scaling = value.scale_targets_back(both[..., 0]), value.target_scaling
         with value.output_scope():
-            others = backend.asarray(both[..., 1:], value.output_dtype)
-            others = others if scaling is None else others * scaling[1][..., None]
+            others = both[..., 1:] if scaling is None else both[..., 1:] * scaling[1][..., None]
             return xp.concat([mean[..., None], others], axis=-1)
 
     return compute_for_rows(value, x, compute)
