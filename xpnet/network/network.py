@@ -722,8 +722,8 @@ class Network:
     def predict_std(self, x: Any) -> Array:
         """Predict the standard deviation of each target around the prediction, in the shape of `predict`.
 
-        It is the scatter of the data as the network has learned it, not the uncertainty of its weights, and needs
-        ``cost="gaussian"`` or `calibrate`. See :doc:`/use/error-bars`.
+        It is the scatter of the data as the network has learned it, and needs ``cost="gaussian"``, `calibrate` or
+        `fit_laplace`, which adds the uncertainty of the weights. See :doc:`/use/error-bars`.
         """
         return inference.predict_mean_and_std(self._bars, x)[1]
 
