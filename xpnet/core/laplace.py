@@ -196,10 +196,10 @@ def square_groups(
 
 def square_data(minibatch: Minibatch, xp: Namespace) -> tuple[Array, Array]:
     """Count the targets and known slopes of each example and group, and add their squares up, (..., m, n_groups)."""
-    y, slopes = minibatch.y, minibatch.slopes
+    y, slopes, weights = minibatch.y, minibatch.slopes, minibatch.slope_weights
     counts, squares = xp.ones_like(y), y * y
-    if slopes is not None:
-        is_known = xp.astype(minibatch.slope_weights > 0.0, y.dtype)
+    if slopes is not None and weights is not None:
+        is_known = xp.astype(weights > 0.0, y.dtype)
         counts = xp.concat([counts, xp.sum(is_known, axis=-2)], axis=-1)
         squares = xp.concat([squares, xp.sum(slopes * slopes, axis=-2)], axis=-1)
     return counts, squares
