@@ -18,7 +18,7 @@ pytestmark = pytest.mark.not_on(host_cupy.NAME)  # its linear algebra needs a dr
 RNG = np.random.default_rng(0)
 X = RNG.uniform(-2, 2, (40, 3))
 Y = np.sin(X[:, :1]) * X[:, 1:2] + 0.1 * RNG.standard_normal((40, 1))  # the third input does not matter
-SLOPES = np.stack([np.cos(X[:, :1]) * X[:, 1:2] * [1, 0, 0], np.roll(X, 3, axis=0)], axis=1)
+SLOPES = np.stack([np.cos(X[:, :1]) * X[:, 1:2] * [1, 2, 0], np.roll(X, 3, axis=0)], axis=1)
 SLOPES[::3, 0, 1] = np.nan
 OPTIONS = {"activation": "tanh", "task": "regression", "dtype": "float64"}
 TRAIN = {"optimizer": LevenbergMarquardt(bayesian=True), "progress": False}
@@ -70,56 +70,71 @@ def test_the_precisions_have_the_greatest_evidence(n_targets):
 
 @pytest.mark.parametrize("standardize", [False, True])
 def test_slopes_have_a_precision_by_each_input(standardize):
-    """In a linear network, they are weights. The second input misses some, and the last all of them."""
-    rng = np.random.default_rng(1)
-    x, slopes = rng.standard_normal((30, 3)), [1.0, 0.3, 0.2] + [0.3, 0.02, 1.0] * rng.standard_normal((30, 3))
-    y = x @ [[1.0], [0.3], [0.2]] + 0.5 + 0.2 * rng.standard_normal((30, 1))
-    slopes[:10, 1], slopes[:, 2] = np.nan, np.nan
-    net = make((3, 1), standardize=standardize)
+    """In a linear network, they are weights. The second input misses some, and the last all of them; two targets."""
+    rng, w = np.random.default_rng(1), np.array([[1.0, 0.3, 0.2], [-0.4, 0.8, 0.3]])
+    x, slopes = rng.standard_normal((30, 3)), w + [0.3, 0.02, 1.0] * rng.standard_normal((30, 2, 3))
+    y = x @ w.T + 0.5 + [0.2, 0.1] * rng.standard_normal((30, 2))
+    slopes[:10, 0, 1], slopes[..., 2] = np.nan, np.nan
+    net, other = (make((3, 2), standardize=standardize) for _ in range(2))
     net.train((x, y), 200, slopes=slopes, **TRAIN)
-    memory, sizes = net.state.optimizer.memory, (30, 30, 20)
-    x_std, y_std = (x.std(axis=0), y.std()) if standardize else (np.ones(3), 1.0)
-    inputs, targets = (x - x.mean(axis=0), y - y.mean()) if standardize else (x, y)
-    rows = np.hstack([inputs / x_std, np.ones((30, 1))])
-    rows = np.vstack([rows, *(np.tile([*(k == j for k in range(4))], (n, 1)) for j, n in enumerate(sizes[1:]))])
-    data = [targets[:, 0], *(slopes[30 - n :, j] * x_std[j] for j, n in enumerate(sizes[1:]))]
-    data = np.concatenate(data) / y_std
+    memory, units = net.state.optimizer.memory, np.eye(8)
+    x_std, y_std = (x.std(axis=0), y.std(axis=0)) if standardize else (np.ones(3), np.ones(2))
+    inputs, targets = ((x - x.mean(axis=0)) / x_std, y - y.mean(axis=0)) if standardize else (x, y)
+    # The parameters are the weights of one target, those of the other, and the biases
+    points = [inputs @ units[3 * k : 3 * k + 3] + units[6 + k] for k in range(2)]
+    blocks = [(k, points[k], targets[:, k] / y_std[k]) for k in range(2)]
+    for k, j in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        known = slopes[~np.isnan(slopes[:, k, j]), k, j] * x_std[j] / y_std[k]
+        blocks.append((2 + j, np.tile(units[3 * k + j], (len(known), 1)), known))
+    groups = np.concatenate([np.full(len(data), group) for group, _, data in blocks])
+    rows, data = (np.concatenate(parts) for parts in list(zip(*blocks))[1:])
+    of_weights = [0, 1, 2, 0, 1, 2, 3, 3]
 
     def evidence(logs):
-        covariance = np.diag(np.exp(-np.repeat(logs[4:], sizes))) + (rows / np.exp(logs[:4])) @ rows.T
+        covariance = np.diag(np.exp(-logs[4:][groups])) + (rows / np.exp(logs[of_weights])) @ rows.T
         return -0.5 * (np.linalg.slogdet(covariance)[1] + data @ np.linalg.solve(covariance, data))
 
     alphas = np.array([*memory.weights[0][0][0], memory.weights[0][1][0, 0]])
-    precisions = np.array([memory.noise[0, 0], *memory.slope_noise[0, :2]])
-    free = [k for k, alpha in enumerate([*alphas, *precisions]) if alpha < 9e3]  # α of the bias is the greatest
-    logs, steps = np.log([*alphas, *precisions]), 1e-4 * np.eye(7)[free]
-    gradient = [(evidence(logs + h) - evidence(logs - h)) / 2e-4 for h in steps]
-    np.testing.assert_allclose(gradient, 0.0, atol=1e-3)
+    precisions = np.array([*memory.noise[0], *memory.slope_noise[0, :2]])
+    logs = np.log([*alphas, *precisions])
+    gradient = [(evidence(logs + h) - evidence(logs - h)) / 2e-4 for h in 1e-4 * np.eye(8)]
+    np.testing.assert_allclose(np.array(gradient)[logs < 9], 0.0, atol=1e-3)  # α of biases of 0 is the greatest
+    covariance = np.linalg.inv((rows.T * precisions[groups]) @ rows + np.diag(alphas[of_weights]))
+    variances = [1 / precisions[k] + np.sum(points[k] @ covariance * points[k], axis=1) for k in range(2)]
     net.fit_laplace((x, y), slopes=slopes)
-    covariance = np.linalg.inv((rows.T * np.repeat(precisions, sizes)) @ rows + np.diag(alphas))
-    std = np.sqrt(1 / precisions[0] + np.sum(rows[:30] @ covariance * rows[:30], axis=1)) * y_std
-    np.testing.assert_allclose(net.predict_std(x), std, rtol=1e-4)
-    other = make((3, 1), standardize=standardize)
+    np.testing.assert_allclose(net.predict_std(x), np.sqrt(variances).T * y_std, rtol=1e-4)
     other.train((x, y), 200, slopes=slopes, optimizer=LevenbergMarquardt(), progress=False)
     other.fit_laplace((x, y), slopes=slopes)  # finds all precisions
-    np.testing.assert_allclose(other.predict_std(x), std, rtol=0.05)
+    np.testing.assert_allclose(other.predict_std(x), net.predict_std(x), rtol=0.1)
 
 
 def test_targets_that_can_all_be_fitted_say_nothing_of_their_noise():
-    """They are exact here, and the slopes are not; the error bars of the network are still to be found."""
-    x, rng = np.linspace(-2, 2, 6)[:, None], np.random.default_rng(0)
-    slopes = 2 * np.cos(2 * x) * (1 + 0.1 * rng.standard_normal((6, 1)))
-    net = make((1, 8, 1))
-    net.train((x, np.sin(2 * x)), 400, slopes=slopes, **TRAIN)
-    assert net.state.optimizer.memory.noise < 1e12
+    """They are exact here, and the slopes are not; else their precision would grow until the matrix is singular."""
+    x, rng = np.linspace(-2, 2, 6)[:, None], np.random.default_rng(1)
+    slopes, net = 2 * np.cos(2 * x) + 0.5 * rng.standard_normal((6, 1)), make((1, 8, 1))
+    net.train((x, np.sin(2 * x)), 300, slopes=slopes, **TRAIN)
     net.fit_laplace((x, np.sin(2 * x)), slopes=slopes)
     assert net.predict_std(x).min() > 0
 
 
+def test_slopes_of_examples_without_weight_count_nowhere():
+    weight, models = np.linspace(0.2, 2.0, 40), []
+    weight[:6] = 0.0
+    options = {"hidden_layer_sizes": (4,), "activation": "tanh", "random_state": 0, "max_iter": 20}
+    for rows in (slice(None), slice(6, None)):
+        model = MLPRegressor(solver=TRAIN["optimizer"], **options)
+        with pytest.warns(ConvergenceWarning):
+            models.append(model.fit(X[rows], Y[rows, 0], weight[rows], slopes=SLOPES[rows, 0]))
+    mine, other = (model.predict(X, return_std=True)[1] for model in models)
+    np.testing.assert_allclose(mine, other, rtol=1e-6)
+
+
 def test_the_noise_begins_as_the_variance_of_the_targets():
-    """In units of the cost, which is Σ r² for one output of "mse"."""
+    """In units of the cost, which is Σ r² for one output of "mse"; that of slopes as their mean square."""
     net = trained(1, cost="mse")
     assert net.state.optimizer.memory.noise == pytest.approx(0.5 / Y.var())
+    net.train((X, Y), 1, slopes=SLOPES[:, 0], **TRAIN)
+    assert net.state.optimizer.memory.slope_noise[0, :2] == pytest.approx(1 / np.nanmean(SLOPES[:, 0, :2] ** 2, axis=0))
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-10])
@@ -516,6 +531,11 @@ def test_a_network_with_too_many_weights_is_refused(monkeypatch):
     net.layers = net.layers
     with pytest.raises(MemoryError, match=r"^fit_laplace with the 300,601 weights and biases .* needs .* use an Ensem"):
         net.fit_laplace((np.ones((2, 1000)), [1.0, 2.0]))
+    net = Network(
+        [100, 20, 1], task="regression", dtype="float64", seed=0
+    )  # with a matrix for the slopes of each input
+    with pytest.raises(MemoryError, match=r"^LevenbergMarquardt with the 2,041 weights and biases"):
+        net.train((np.ones((2, 100)), [1.0, 2.0]), slopes=np.ones((2, 100)), **TRAIN)
 
 
 def test_they_are_those_of_the_weights_and_examples_at_hand():

@@ -145,6 +145,12 @@ def test_members_are_trained_as_alone(place, optimizer, weight):
         np.testing.assert_allclose(flatten(member), flatten(net), rtol=1e-8, atol=1e-10)
 
 
+def test_the_numbers_that_are_fitted_are_those_of_known_slopes_with_a_weight():
+    n = 24 + np.count_nonzero(~np.isnan(PARTIAL[..., 1:]))
+    with pytest.warns(UserWarning, match=f"the noise of {n} targets"):
+        make("deep").train((X, Y), 1, optimizer=LevenbergMarquardt(), slopes=PARTIAL, slope_weight=[0, 1, 1], **QUIET)
+
+
 def test_with_one_target_its_axis_may_be_left_out():
     a, b = make(n_out=1), make(n_out=1)
     a.train((X, Y[:, 0]), slopes=SLOPES[:, 0], **QUIET)

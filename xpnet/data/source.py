@@ -293,8 +293,7 @@ class Resident(Stored):
                 else:
                     block = self.examples if len(parts) == 1 else select(self.examples, part)
                 if (scaling := self.remaining) is not None:
-                    slopes = None if block.slopes is None else scaling.slopes(block.slopes)
-                    block = block._replace(x=scaling.inputs(block.x), y=scaling.targets(block.y), slopes=slopes)
+                    block = block._replace(x=scaling.inputs(block.x), y=scaling.targets(block.y))
             yield self.reader.move_weight(block)
 
     def copied(self) -> "Resident":
