@@ -304,7 +304,7 @@ def test_weights_change_with_the_network_and_units_do_not_matter():
 def test_points_are_let_in_window_by_window(place, edges, of_steps):
     """With a damping of 1e9, steps change nothing; windows share them, and the last one has all points."""
     x = np.random.default_rng(0).uniform(0, 0.9, (15, 2))
-    x[0, 1] = 0.9
+    x[:2, 1] = 0.9, 0.2
     pairs = np.stack([0.5 * x[1:], x[1:]], axis=1)
     terms = [
         Term(lambda x, u, *_: u[:, 0] + 1.0, x, weight=2.0),
@@ -410,6 +410,9 @@ def test_a_check_has_residuals_elsewhere_and_whether_the_cost_falls():
     assert "lowered in 10 steps" in repr(check)
     net.solve(TERMS, 10, **CALL)
     assert math.isnan(net.check_solution(TERMS).cost["lowered_in_10_steps"])
+    nothing = [Term(lambda x, u, *_: 0.0 * u, LINE)]
+    net.solve(nothing, 15, progress=False)
+    assert net.check_solution(nothing).cost == {"cost": 0.0, "lowered_in_10_steps": 0.0}
 
 
 def test_shifts_are_what_exact_equations_would_change():
