@@ -498,6 +498,20 @@ def test_neither_the_unit_of_the_cost_nor_the_order_of_targets_matters():
         np.testing.assert_allclose(std, found[0], rtol=1e-9)
 
 
+def test_examples_of_weight_0_are_none_for_the_gaussian_cost():
+    weight, y = np.linspace(0.2, 4.0, 40), Y[:, 0]
+    weight[:10] = 0.0
+    options = {"loss": "gaussian", "hidden_layer_sizes": (3,), "activation": "tanh", "max_iter": 10, "random_state": 0}
+    options |= {"solver": LevenbergMarquardt(bayesian=True), "n_iter_no_change": 10}
+    stds = []
+    for rows in (slice(None), slice(10, None)):
+        with pytest.warns(ConvergenceWarning):
+            fitted = MLPRegressor(**options).fit(X[rows], y[rows], sample_weight=weight[rows])
+        assert fitted.network_.value.laplace is not None
+        stds.append(fitted.predict(X, return_std=True)[1])
+    np.testing.assert_allclose(*stds, rtol=1e-6)
+
+
 def test_the_precisions_settle(monkeypatch):
     """Also where the examples hardly determine some weights, so that an estimate from there goes too far."""
     for seed in range(3):
