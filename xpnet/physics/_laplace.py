@@ -104,14 +104,14 @@ def _sum_block(
     w = xp.ones_like(y[:, 0]) if minibatch.weight is None else minibatch.weight
     column, slope_weights = w[:, None], minibatch.slope_weights
     slope_share = None if slope_weights is None else column[..., None] * slope_weights
-    if has_std := value.model.cost.has_std:
-        matrices, _ = normal_equations(layers, sigmas, x, y, w, xp, cost=value.model.cost)
-    else:
-        matrices, _ = normal_equations(
-            layers, sigmas, x, y, factor * w, xp, minibatch.slopes, slope_share, groups=groups
-        )
     counts, squares = square_data(minibatch, xp)
-    of_residuals = 0.0 * counts if has_std else square_groups(sigmas, layers, minibatch, factor, xp)
+    if value.model.cost.has_std:
+        matrices, _ = normal_equations(layers, sigmas, x, y, w, xp, cost=value.model.cost)
+        of_residuals = 0.0 * counts
+    else:
+        share = factor * w
+        matrices, _ = normal_equations(layers, sigmas, x, y, share, xp, minibatch.slopes, slope_share, groups=groups)
+        of_residuals = square_groups(sigmas, layers, minibatch, factor, xp)
     is_used = xp.astype(column != 0.0, w.dtype)
     rows = *(column * part for part in (of_residuals, x * x, y, squares, counts)), is_used * counts
     sums = (xp.sum(part, axis=0, keepdims=True) for part in rows)
