@@ -54,10 +54,10 @@ def list_terms(times, seen):
     def compare(output, values, at, **options):
         return Term(lambda x, u, *_: u[:, output] - values, at, **options)
 
-    terms = [Term(equation, line(80), weight=100.0) for equation in (consume, decay)]
-    terms += [compare(output, 2.0 - 2.0 * output, [[-1.0]], weight=100.0) for output in (0, 1)]
+    terms = [Term(equation, line(80)) for equation in (consume, decay)]
+    terms += [compare(output, 2.0 - 2.0 * output, [[-1.0]]) for output in (0, 1)]
     at = (times / 2 - 1)[:, None]
-    return terms + [compare(output, seen[:, output], at, weight=1.0, noise=NOISE) for output in (0, 1)]
+    return terms + [compare(output, seen[:, output], at, noise=NOISE) for output in (0, 1)]
 
 
 def compare_coefficients(seed, n_bootstrap, report):
@@ -98,8 +98,8 @@ def cover_field(seed):
 
     seen = solution(points) + FIELD_NOISE * rng.standard_normal(points.shape)
     terms = [
-        Term(lambda x, u, du, *_: du[0][:, :1] + u[:, 1:] * u[:, :1], line(60), weight=100.0),
-        Term(lambda x, u, *_: u[:, :1] - seen, points, weight=1.0, noise="estimate"),
+        Term(lambda x, u, du, *_: du[0][:, :1] + u[:, 1:] * u[:, :1], line(60)),
+        Term(lambda x, u, *_: u[:, :1] - seen, points, noise="estimate"),
     ]
     net = make([1, 16, 16, 2], seed)
     net.solve(terms, 200, progress=False)

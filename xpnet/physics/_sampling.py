@@ -55,17 +55,16 @@ def find_sampling(
     """
     blocks, k = [_read_rows(term, present, to_numpy) for term in terms], len(held)
     lengths, free = [len(block) for block in blocks], np.flatnonzero(~np.array(held, bool))
-    rows = np.concatenate(blocks)
-    moves, leverage, is_determined = _solve(rows, k, free)
-    leverages = np.split(leverage, np.cumsum(lengths)[:-1])
-    noise = np.array([_find_noise(*parts) for parts in zip(terms, blocks, leverages)])
+    rows = np.concatenate([block if term.noise else EXACT * block for term, block in zip(terms, blocks)])
+    moves, leverage, rest, is_determined = _solve(rows, k, free)
+    parts = (np.split(column, np.cumsum(lengths)[:-1]) for column in (rest, leverage))
+    noise = np.array([_find_noise(*columns) for columns in zip(terms, *parts)])
     effects = moves * np.repeat([std * _root(term) for std, term in zip(noise, terms)], lengths)
     covariance, shifts = np.full((k, k), np.nan), np.full(k, np.nan)
+    shifts[free] = -moves @ rows[:, -1]
     if noise.any():
         covariance[np.ix_(free, free)] = effects @ effects.T
         covariance[free[~is_determined], free[~is_determined]] = np.inf
-    rows = rows * np.repeat([1.0 if term.noise else EXACT for term in terms], lengths)[:, None]
-    shifts[free] = -_solve(rows, k, free)[0] @ rows[:, -1]
     return Sampling(covariance, shifts, noise, blocks)
 
 
@@ -90,28 +89,29 @@ def find_basis(columns: np.ndarray) -> np.ndarray:
     return basis[:, s > NO_WEIGHT * s.max(initial=0.0)]
 
 
-def _solve(rows: np.ndarray, k: int, free: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Compute G⁺ of the free ones among k coefficients, the diagonal of J J⁺, and which coefficients are determined."""
-    weights, columns = rows[:, : -1 - k], rows[:, -1 - k : -1][:, free]
-    basis = find_basis(weights)
+def _solve(rows: np.ndarray, k: int, free: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Compute G⁺ of the free ones among k coefficients, the diagonal of J J⁺, r − J J⁺ r, and which are determined."""
+    columns, r = rows[:, -1 - k : -1][:, free], rows[:, -1:]
+    basis = find_basis(rows[:, : -1 - k])
     sizes = np.maximum(np.linalg.norm(columns, axis=0), np.finfo(np.float64).tiny)
-    rest = columns / sizes
+    rest = np.concatenate([columns / sizes, r], axis=1)
     for _ in range(2):  # the second time removes the rounding of the first
         rest = rest - basis @ (basis.T @ rest)
-    others, s, combinations = np.linalg.svd(rest, full_matrices=False)
+    others, s, combinations = np.linalg.svd(rest[:, :-1], full_matrices=False)
     is_known = s > NO_COEFFICIENT
     others, known, unknown = others[:, is_known], combinations[is_known], combinations[~is_known]
     moves = (known.T / s[is_known]) @ others.T / sizes[:, None]
     leverage = np.sum(basis**2, axis=1) + np.sum(others**2, axis=1)
-    return moves, leverage, (np.abs(unknown) < PART).all(axis=0)
+    last = rest[:, -1] - others @ (others.T @ rest[:, -1])
+    return moves, leverage, last, (np.abs(unknown) < PART).all(axis=0)
 
 
-def _find_noise(term: Term, rows: np.ndarray, leverage: np.ndarray) -> float:
+def _find_noise(term: Term, rest: np.ndarray, leverage: np.ndarray) -> float:
     """Find the standard deviation of the residuals of a term, 0 of an equation, NaN if it cannot be estimated."""
     if not isinstance(term.noise, str):
         return term.noise or 0.0
-    freedom = len(rows) - np.sum(leverage)
-    return np.linalg.norm(rows[:, -1]) / _root(term) / math.sqrt(freedom) if freedom > LEAST_FREEDOM else math.nan
+    freedom = len(rest) - np.sum(leverage)
+    return np.linalg.norm(rest) / _root(term) / math.sqrt(freedom) if freedom > LEAST_FREEDOM else math.nan
 
 
 def _root(term: Term) -> float:
