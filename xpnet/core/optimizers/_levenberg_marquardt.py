@@ -94,7 +94,7 @@ class LevenbergMarquardt:
         "gaussian". Networks with more weights than examples do not learn the noise,
         and inputs that do not matter lose their weights: `relevance` of ``net.state.optimizer.memory``. Each
         call of `train` begins anew. It takes twice the time; `weight_decay`, and `alpha` of the estimators, are not
-        used.
+        used. Slopes get a weight for each input, in place of `slope_weight`.
 
     Raises
     ------
