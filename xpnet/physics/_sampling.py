@@ -79,7 +79,7 @@ def _read_rows(term: Term, present: Present, to_numpy: Callable[[Array], np.ndar
     for r, part in compute_rows(term, present):
         rows = [np.concatenate([*rows, np.concatenate([to_numpy(part), to_numpy(r)], axis=1)])]
         if term.noise is None and len(rows[0]) > rows[0].shape[1]:
-            rows = [np.linalg.qr(rows[0], mode="r")]
+            rows = [np.asarray(np.linalg.qr(rows[0], mode="r"))]
     return rows[0]
 
 
@@ -103,15 +103,15 @@ def _solve(rows: np.ndarray, k: int, free: np.ndarray) -> tuple[np.ndarray, ...]
     moves = (known.T / s[is_known]) @ others.T / sizes[:, None]
     leverage = np.sum(basis**2, axis=1) + np.sum(others**2, axis=1)
     last = rest[:, -1] - others @ (others.T @ rest[:, -1])
-    return moves, leverage, last, (np.abs(unknown) < PART).all(axis=0)
+    return moves, leverage, last, np.all(np.abs(unknown) < PART, axis=0)
 
 
 def _find_noise(term: Term, rest: np.ndarray, leverage: np.ndarray) -> float:
     """Find the standard deviation of the residuals of a term, 0 of an equation, NaN if it cannot be estimated."""
     if not isinstance(term.noise, str):
         return term.noise or 0.0
-    freedom = len(rest) - np.sum(leverage)
-    return np.linalg.norm(rest) / _root(term) / math.sqrt(freedom) if freedom > LEAST_FREEDOM else math.nan
+    freedom, size = len(rest) - float(np.sum(leverage)), float(np.linalg.norm(rest))
+    return size / _root(term) / math.sqrt(freedom) if freedom > LEAST_FREEDOM else math.nan
 
 
 def _root(term: Term) -> float:
