@@ -423,6 +423,15 @@ def test_shifts_are_what_exact_equations_would_change():
     assert abs(row["shift"]) > 0.1 * row["standard_error"]
 
 
+def test_noise_is_that_of_the_best_coefficients():
+    """With another c than that of the solution, Σ r² is without what c and the weights can still explain."""
+    net, terms = make(), [*EXACT, observe(noise="estimate")]
+    net.solve(terms, 60, **CALL)
+    right = net.check_solution(terms).terms[-1]["noise"]
+    net.value = net.value._replace(objective=Objective(coefficients={"c": (1.0, 2.1, False)}))
+    assert net.check_solution(terms).terms[-1]["noise"] == pytest.approx(right, rel=0.02)
+
+
 def test_coefficients_without_a_standard_error():
     """Nothing determines a and b of u′ = −a b u by themselves; and without noise=, there is no noise."""
     net = make()
