@@ -196,6 +196,15 @@ def test_it_is_the_same_on_every_backend(place, cost, slopes):
         np.testing.assert_allclose(other.backend.to_numpy(theirs), mine, rtol=1e-5)
 
 
+def test_the_matrix_of_each_target_counts_in_the_memory_that_training_needs():
+    one, three = (
+        TRAIN["optimizer"].bytes_needed(net.value.model, slopes=False)
+        / (8 * sum(a.size for a in (*net.w, *net.b)) ** 2)
+        for net in (make((3, 6, 1)), make((3, 6, 3)))
+    )
+    assert three - one == pytest.approx(2.0)
+
+
 @pytest.mark.parametrize("options", [{"sizes": (3, 4, 1)}, {"sizes": (3, 4, 2), "cost": "gaussian"}], ids=str)
 def test_members_train_as_they_would_alone_and_files_hold_precisions(tmp_path, options):
     ensemble = Ensemble(members=2, seed=[0, 1], **OPTIONS, **options)
