@@ -543,15 +543,15 @@ FORGERIES = [
     ("gaussian", "calibration.0", np.ones((2, 1, 1)), "calibrate needs at least 3 examples, and there were 2"),
     ("gaussian", "calibration.0.widths", np.zeros((1, 2, 3)), "widths=.* must be above 0"),
     ("gaussian", "calibration.0.widths", np.array([[[2.0, 1.0], [1.0, 1.0]]]), ORDER),
-    ("uncertain", "laplace.noise", np.array([0.0]), "laplace.noise=.* must be variances above 0"),
+    ("uncertain", "laplace.noise", np.array([-1.0]), "laplace.noise=.* must be variances of at least 0"),
     (
         "uncertain",
         "laplace.triangle",
         np.arange(10.0),
-        "triangle=.* must be a triangle with a diagonal above 0",
+        "factor=.* must be a lower triangle with a diagonal above 0",
     ),
-    ("uncertain", "laplace.triangle", np.ones(9), r"laplace.triangle is of shape \(9,\) .* shape \(10,\)"),
-    ("uncertain", "laplace.triangle", np.eye(4), r"laplace.triangle is of shape \(4, 4\) .* shape \(10,\)"),
+    ("uncertain", "laplace.triangle", np.ones(9), "laplace.triangle=.* must be the 10 numbers of a triangle"),
+    ("uncertain", "laplace.triangle", np.eye(4), "laplace.triangle=.* must be the 10 numbers of a triangle"),
     ("uncertain", "laplace.covariance", np.eye(4), "the tensor 'laplace.covariance' is not one of xpnet's"),
 ]
 FORGERIES += [

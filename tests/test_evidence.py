@@ -477,8 +477,9 @@ def test_copies_and_files_have_them_and_other_weights_end_them(tmp_path):
     net.save(tmp_path / "net")
     for same in (net.copy(), copy.deepcopy(net), pickle.loads(pickle.dumps(net)), Network.load(tmp_path / "net")):
         np.testing.assert_array_equal(same.predict_std(X), std)
+    assert len(pickle.dumps(net.value.laplace)) < 0.8 * net.value.laplace.factor.nbytes
     with pytest.raises(ValueError, match="read-only"):
-        net.value.laplace.triangle[0] = 1.0
+        net.value.laplace.factor[0] = 1.0
     changes = [
         lambda net: net.train((X, Y), 1, **TRAIN),
         lambda net: setattr(net, "w", net.w),

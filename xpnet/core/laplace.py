@@ -32,7 +32,7 @@ import math
 from collections.abc import Sequence
 from functools import reduce
 from operator import add
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -66,13 +66,13 @@ __all__ = [
     "find_decays",
     "find_spread",
     "init_evidence",
-    "linearize",
-    "make_laplace",
     "number_groups",
+    "outputs_with_changes",
     "outputs_with_stds",
     "square_data",
     "square_groups",
     "sum_groups",
+    "unfold_laplace",
     "weigh_groups",
 ]
 
@@ -218,13 +218,20 @@ def weigh_groups(evidence: Evidence, n_groups: int, xp: Namespace) -> Array:
 
 def sum_groups(weights: Array, parts: Sequence[Array]) -> Array:
     """Sum arrays of groups of residuals, (..., P, k) each, by the weights of the groups, (..., 1, n_groups)."""
-    return reduce(add, (weights[..., k : k + 1] * part for k, part in enumerate(parts))) if parts[1:] else parts[0]
+    return reduce(add, (weights[..., k : k + 1] * part for k, part in enumerate(parts)))
 
 
 def find_decays(evidence: Evidence, layers: Layers, n: Array, xp: Namespace) -> Layers:
     """Find the λ in the penalty ½ λ θ² of each weight and bias that goes with the mean cost of n examples."""
     scale = xp.mean(evidence.noise, axis=-1, keepdims=True) * n
     return combine_arrays(lambda alpha, part: alpha / scale + 0.0 * part, evidence.weights, layers)
+
+
+def find_matrix(evidence: Evidence, layers: Layers, residuals: Residuals, xp: Namespace) -> tuple[Array, Array]:
+    """Find M, (..., P, P), as part of the mean cost of n examples, and the decays in it, (..., P, 1)."""
+    decay = join_layers(find_decays(evidence, layers, residuals.n, xp), xp)
+    weights = weigh_groups(evidence, len(residuals.matrices), xp)
+    return sum_groups(weights, residuals.matrices) + make_identity(decay, xp) * decay, decay
 
 
 def estimate_noise(
@@ -284,11 +291,9 @@ def estimate_precisions(
     xp
         Namespace of the arrays.
     """
-    decay = join_layers(find_decays(evidence, layers, residuals.n, xp), xp)
-    identity = make_identity(decay, xp)
-    n_targets, n_groups = evidence.noise.shape[-1], len(residuals.matrices)
-    inverse = xp.linalg.inv(sum_groups(weigh_groups(evidence, n_groups, xp), residuals.matrices) + identity * decay)
-    share = 1.0 - decay * xp.sum(inverse * identity, axis=-1)[..., None]
+    matrix, decay = find_matrix(evidence, layers, residuals, xp)
+    inverse = xp.linalg.inv(matrix)
+    share = 1.0 - decay * xp.linalg.diagonal(inverse)[..., None]
     share = xp.minimum(xp.maximum(share, 0.0 * share), 0.0 * share + 1.0)
     gamma = xp.sum(share, axis=(-2, -1), keepdims=True)
 
@@ -303,6 +308,7 @@ def estimate_precisions(
 
     weights = combine_arrays(estimate, split_layers(share, layers, xp), layers, units, evidence.weights)
     if residuals.squares is not None:
+        n_targets, n_groups = evidence.noise.shape[-1], len(residuals.matrices)
         noise = estimate_noise(join_noise(evidence, n_groups, xp), inverse, gamma, residuals, noise_change, xp)
         slope_noise = noise[..., n_targets:] if n_groups > n_targets else evidence.slope_noise
         evidence = evidence._replace(noise=noise[..., :n_targets], slope_noise=slope_noise)
@@ -312,44 +318,38 @@ def estimate_precisions(
 class Laplace(NamedTuple):
     """The distribution of all weights and biases, and the noise of standardized targets: NumPy arrays in float64."""
 
-    triangle: np.ndarray  # (P (P + 1) / 2,): the factor, row by row up to its diagonal
+    factor: np.ndarray  # the lower triangular F, (P, P), with covariance F Fᵀ, in the order of `parameter_jacobian`
     noise: np.ndarray  # (n_targets,): the variance of each target around the outputs, or a multiple of that predicted
 
     @property
-    def factor(self) -> np.ndarray:
-        """The lower triangular F, (P, P), with the covariance F Fᵀ, in the order of `parameter_jacobian`."""
-        size = (math.isqrt(8 * len(self.triangle) + 1) - 1) // 2
-        factor = np.zeros((size, size))
-        factor[np.tri(size, dtype=bool)] = self.triangle
-        return factor
+    def triangle(self) -> np.ndarray:
+        """The numbers of the factor that are not 0, (P (P + 1) / 2,), row by row up to its diagonal."""
+        return self.factor[np.tri(len(self.factor), dtype=bool)]
+
+    def __reduce__(self) -> Any:
+        """Pickle the triangle, which has half the bytes."""
+        return unfold_laplace, (self.triangle, self.noise)
 
 
-def make_laplace(matrix: np.ndarray, noise: np.ndarray) -> Laplace:
-    """Make the distribution whose covariance is the inverse of a matrix M, (P, P).
-
-    M = U Uᵀ with an upper triangular U, as Cholesky's factorization finds it from the last row on; so F = U⁻ᵀ.
-
-    Raises
-    ------
-    LinAlgError
-        If rounding hides that M is positive definite.
-    """
-    upper = np.linalg.cholesky(matrix[::-1, ::-1])[::-1, ::-1]
-    factor = np.linalg.inv(upper).T
-    if not np.isfinite(factor).all():
-        raise np.linalg.LinAlgError
-    return Laplace(factor[np.tri(len(factor), dtype=bool)], noise)
+def unfold_laplace(triangle: np.ndarray, noise: np.ndarray) -> Laplace:
+    """Make the distribution with this triangle."""
+    size = (math.isqrt(8 * len(triangle) + 1) - 1) // 2
+    factor = np.zeros((size, size))
+    factor[np.tri(size, dtype=bool)] = triangle
+    return Laplace(factor, noise)
 
 
 def approximate(evidence: Evidence, layers: Layers, residuals: Residuals, units: Layers, factor: float) -> Laplace:
     """Estimate the precisions until they settle, with the weights held, and factor M⁻¹; all arrays are NumPy's.
+
+    M = U Uᵀ with an upper triangular U, as Cholesky's factorization finds it from the last row on; so F = U⁻ᵀ.
 
     The parameters are those of `estimate_precisions` and `begin_evidence`.
 
     Raises
     ------
     LinAlgError
-        If rounding hides the effects of some weights.
+        If rounding hides the effects of some weights, or that M is positive definite.
     """
     for _ in range(MOST_ESTIMATES):
         before = evidence
@@ -360,10 +360,12 @@ def approximate(evidence: Evidence, layers: Layers, residuals: Residuals, units:
         pairs = zip(leaves(evidence), leaves(before))
         if all((abs(new - old) <= LEAST_CHANGE * old).all() for new, old in pairs):
             break
-    decay = join_layers(find_decays(evidence, layers, residuals.n, np), np)
-    weights = weigh_groups(evidence, len(residuals.matrices), np)
-    matrix = sum_groups(weights, residuals.matrices) + np.diag(decay[:, 0])
-    return make_laplace(matrix * (evidence.noise.mean() * residuals.n), 1.0 / (evidence.noise[0] * factor))
+    matrix, _ = find_matrix(evidence, layers, residuals, np)
+    matrix = matrix * (evidence.noise.mean() * residuals.n)
+    factor_of_covariance = np.linalg.inv(np.linalg.cholesky(matrix[::-1, ::-1])[::-1, ::-1]).T
+    if not np.isfinite(factor_of_covariance).all():
+        raise np.linalg.LinAlgError
+    return Laplace(np.tril(factor_of_covariance), 1.0 / (evidence.noise[0] * factor))
 
 
 def outputs_with_stds(
@@ -374,7 +376,7 @@ def outputs_with_stds(
     An output σ is known up to a variance v, as if from σ² / 2v errors. Then σ² + 4v is about the variance of a target,
     which has Student's distribution.
     """
-    parts, n_targets = linearize(sigmas, layers, factor, x, xp), noise.shape[-1]
+    parts, n_targets = outputs_with_changes(sigmas, layers, factor, x, xp), noise.shape[-1]
     a, variances = parts[..., 0], xp.sum(parts[..., 1:] ** 2, axis=-1)
     if a.shape[-1] > n_targets:
         noise = noise * (a[..., n_targets:] ** 2 + 4.0 * variances[..., n_targets:])
@@ -388,20 +390,25 @@ def find_spread(
     parts: list[Array] = []
     n, rows = x.shape[-2], rows_per_block(count_elements(layers))
     for start in range(0, n, rows):
-        zs, activations = forward(layers, sigmas, x[..., start : min(start + rows, n), :], xp)
-        columns: list[Array] = []
-        for unit in [*unit_vectors(activations[-1], xp)][:n_targets]:
-            slopes = parameter_jacobian(layers, sigmas, zs, activations, unit, xp)
-            columns.append(xp.sum(xp.matmul(slopes, covariance) * slopes, axis=-1))
+        _, slopes = outputs_with_jacobians(sigmas, layers, x[..., start : min(start + rows, n), :], xp)
+        columns = [xp.sum(xp.matmul(part, covariance) * part, axis=-1) for part in slopes[:n_targets]]
         variances = xp.stack(columns, axis=-1)
         parts.append(xp.sqrt(xp.maximum(variances, 0.0 * variances)))
     return parts[0] if len(parts) == 1 else xp.concat(parts, axis=-2)
 
 
-def linearize(sigmas: Sequence[Activation], layers: Layers, changes: Array, x: Array, xp: Namespace) -> Array:
+def outputs_with_changes(
+    sigmas: Sequence[Activation], layers: Layers, changes: Array, x: Array, xp: Namespace
+) -> Array:
     """Compute the outputs, and what changes of the weights, (P, k), add to them: (..., m, n_out, 1 + k)."""
+    a, slopes = outputs_with_jacobians(sigmas, layers, x, xp)
+    return xp.concat([a[..., None], xp.stack([xp.matmul(part, changes) for part in slopes], axis=-2)], axis=-1)
+
+
+def outputs_with_jacobians(
+    sigmas: Sequence[Activation], layers: Layers, x: Array, xp: Namespace
+) -> tuple[Array, list[Array]]:
+    """Compute the outputs, and the derivatives of each with respect to the weights, (..., m, P)."""
     zs, activations = forward(layers, sigmas, x, xp)
-    slopes = [
-        parameter_jacobian(layers, sigmas, zs, activations, unit, xp) for unit in unit_vectors(activations[-1], xp)
-    ]
-    return xp.concat([activations[-1][..., None], xp.matmul(xp.stack(slopes, axis=-2), changes)], axis=-1)
+    units = unit_vectors(activations[-1], xp)
+    return activations[-1], [parameter_jacobian(layers, sigmas, zs, activations, unit, xp) for unit in units]

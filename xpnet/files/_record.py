@@ -17,8 +17,8 @@ from xpnet._identity import PYTHON, describe, digest_text
 from xpnet.core.arrays import Array, leaves, map_arrays, rebuild
 from xpnet.core.calibration import Calibration
 from xpnet.core.dropout import init_dropout
-from xpnet.core.laplace import Laplace
-from xpnet.core.model import Model, Seeds
+from xpnet.core.laplace import Laplace, unfold_laplace
+from xpnet.core.model import Model, Seeds, count_parameters
 from xpnet.core.novelty import Novelty
 from xpnet.core.optimizers import OPTIMIZERS, SGD, Optimizer
 from xpnet.core.scaling import Scaling
@@ -42,7 +42,7 @@ from xpnet.value import (
 )
 from xpnet.value.structure import choose_own, describe_own, parse_model
 
-Part = TypeVar("Part", Laplace, Novelty, Scaling, Order)
+Part = TypeVar("Part", Novelty, Scaling, Order)
 Check: TypeAlias = Callable[[str, Any], object]
 
 SETTINGS = {*inspect.signature(parse_model).parameters, "dtype"}  # of a network
@@ -129,8 +129,10 @@ def _encode_moment(moment: Moment) -> tuple[dict[str, Any], dict[str, np.ndarray
 def name_arrays(value: Value, with_optimizer: bool = True) -> dict[str, np.ndarray]:
     """Return all arrays of a network by their names, as users see them: biases are (n_out,). Synchronizes."""
     arrays = _name_state("", value.state, value.backend.to_numpy, with_optimizer)
-    for name, part in {"laplace": value.laplace, "novelty": value.novelty, "scaling": value.exact_scaling}.items():
+    for name, part in {"novelty": value.novelty, "scaling": value.exact_scaling}.items():
         arrays |= {} if part is None else _name_parts(name, part)
+    if (laplace := value.laplace) is not None:
+        arrays |= {"laplace.triangle": laplace.triangle, "laplace.noise": laplace.noise}
     for n, calibration in _list_calibrations(value).items():
         arrays |= name_calibration(f"calibration.{n}", calibration)
     return arrays
@@ -149,7 +151,7 @@ def _name_state(
     return arrays
 
 
-def _name_parts(name: str, parts: Laplace | Novelty | Scaling | Order) -> dict[str, np.ndarray]:
+def _name_parts(name: str, parts: Novelty | Scaling | Order) -> dict[str, np.ndarray]:
     return {f"{name}.{field}": array for field, array in parts._asdict().items() if array is not None}
 
 
@@ -337,7 +339,7 @@ def restore(record: Record, present: Value) -> Moment:
         feature_names=None if names is None else tuple(names),
         calibration=own,
         shared=next(iter(calibrations.items()), None),
-        laplace=_take_parts(arrays, "laplace", Laplace),
+        laplace=_take_laplace(arrays, model),
         novelty=_take_parts(arrays, "novelty", Novelty),
         provenance=_parse_provenance(plain["provenance"]),
         history=History(history),
@@ -381,6 +383,16 @@ def _take_parts(arrays: dict[str, np.ndarray], name: str, kind: type[Part]) -> P
     """Take the arrays of a named tuple, unchecked; None if there are none."""
     parts: list[Any] = [arrays.pop(f"{name}.{field}", None) for field in kind._fields]
     return None if all(part is None for part in parts) else kind(*parts)
+
+
+def _take_laplace(arrays: dict[str, np.ndarray], model: Model) -> Laplace | None:
+    triangle, noise = (arrays.pop(f"laplace.{name}", None) for name in ("triangle", "noise"))
+    if triangle is None and noise is None:
+        return None
+    n = count_parameters(model.sizes)
+    size = n * (n + 1) // 2
+    require(np.shape(triangle) == (size,), "laplace.triangle", triangle, f"the {size} numbers of a triangle")
+    return unfold_laplace(triangle, noise)  # type: ignore[arg-type]
 
 
 def _take_calibrations(plain: Mapping[str, Any], arrays: dict[str, np.ndarray], model: Model) -> dict[int, Calibration]:

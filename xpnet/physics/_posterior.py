@@ -20,7 +20,7 @@ from xpnet.backends.base import precision
 from xpnet.core.activations import Activation
 from xpnet.core.arrays import Array, Layers, Namespace
 from xpnet.core.dual import jvp
-from xpnet.core.laplace import linearize, outputs_with_stds
+from xpnet.core.laplace import outputs_with_changes, outputs_with_stds
 from xpnet.errors import ArgumentError
 from xpnet.inference import Bars, combine_slopes, compute_in_units, drop_single, to_given_inputs
 from xpnet.value import Value
@@ -72,7 +72,7 @@ def find_covariance(bars: Bars, x: Any) -> Array:
         f"covariance between {m:,} rows needs",
         "give fewer rows, or take sample(x, n)",
     )
-    members = [compute_in_units(value, x, linearize, _factor(value)) for value in bars.values]
+    members = [compute_in_units(value, x, outputs_with_changes, _factor(value)) for value in bars.values]
     dtype = precision(tuple(members))
     with backend.scope(dtype):
         members = [backend.asarray(member, dtype) for member in members]
@@ -90,7 +90,7 @@ def sample_functions(value: Value, x: Any, n: int) -> Array:
     """Compute the values of n functions, (n, m, n_targets); see `Network.sample`."""
     n, factor = count("n", n, 1), _factor(value)
     z = np.random.default_rng(value.seeds.dropout).standard_normal((n, len(factor)))
-    parts, xp = compute_in_units(value, x, linearize, factor @ z.T), value.xp
+    parts, xp = compute_in_units(value, x, outputs_with_changes, factor @ z.T), value.xp
     with value.scope(), value.output_scope():
         functions = parts[..., :1] + parts[..., 1:]
         return xp.permute_dims(functions, (functions.ndim - 1, *range(functions.ndim - 1)))

@@ -180,10 +180,11 @@ def check_calibration(calibration: Calibration, model: Model, name: str = "calib
 
 def _check_laplace(laplace: Laplace, model: Model) -> None:
     n = count_parameters(model.sizes)
-    _check_numbers("laplace.triangle", laplace.triangle, (n * (n + 1) // 2,))
+    factor = laplace.factor
+    _check_numbers("laplace.factor", factor, (n, n))
     _check_numbers("laplace.noise", laplace.noise, (model.n_targets,))
-    has_diagonal = bool((np.diagonal(laplace.factor) > 0).all())
-    require(has_diagonal, "laplace.triangle", laplace.triangle, "a triangle with a diagonal above 0")
+    is_triangle = bool((np.diagonal(factor) > 0).all() and (np.triu(factor, 1) == 0).all())
+    require(is_triangle, "laplace.factor", factor, "a lower triangle with a diagonal above 0")
     require(bool((laplace.noise >= 0).all()), "laplace.noise", laplace.noise, "variances of at least 0")
 
 
