@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from xpnet._checks import is_list
-from xpnet.core.arrays import map_arrays
+from xpnet.core.arrays import count_elements, map_arrays
 from xpnet.core.laplace import Laplace, Residuals, begin_evidence, init_evidence
 from xpnet.data.open import add_slopes, open_source
 from xpnet.errors import ArgumentError
 from xpnet.physics._laplace import find_distribution, fit_laplace, require_fit
 from xpnet.physics._residuals import Term
-from xpnet.physics._sampling import find_basis, find_sampling
+from xpnet.physics._sampling import find_sampling, remove
 from xpnet.physics._terms import parse_solution
 from xpnet.value import Value
 
@@ -35,9 +35,9 @@ def fit_to_terms(value: Value, terms: Sequence[Term]) -> Laplace:
     """Find the distribution of the weights of a solution, whatever its coefficients are. Synchronizes."""
     require_fit(value)
     with value.scope():
-        terms, present, held = parse_solution("fit_laplace", terms, value)
-        *_, noise, blocks = find_sampling(terms, present, held, value.backend.to_numpy)
-        layers = map_arrays(value.backend.to_numpy, present.layers)
+        terms = parse_solution("fit_laplace", terms, value)
+        *_, noise, blocks = find_sampling(terms, value)
+        layers = map_arrays(value.backend.to_numpy, value.layers)
     if np.isnan(noise).any() or not noise.any():
         raise ArgumentError(
             "fit_laplace needs the noise of observations; give their terms noise=, and a number where there are too "
@@ -46,15 +46,11 @@ def fit_to_terms(value: Value, terms: Sequence[Term]) -> Laplace:
     seen = noise > 0.0
     weights, lengths = np.array([[term.weight, term.x.shape[0]] for term in terms]).T
     precisions = lengths / np.where(seen, noise, 1.0) ** 2 / weights
-    precisions[~seen] = np.sum(precisions[seen] * weights[seen]) / np.sum(weights[seen])
-    rows = np.concatenate([np.sqrt(factor) * block for factor, block in zip(precisions, blocks)])
-    columns = rows[:, -1 - len(held) : -1][:, ~np.array(held, bool)]
-    basis, rows = find_basis(columns), rows[:, : -1 - len(held)]
-    rows = rows - basis @ (basis.T @ rows)
-    ones = np.ones((1, 1))
-    evidence = init_evidence(layers, np.zeros(()))._replace(noise=ones)
-    evidence, units = begin_evidence(evidence, np.ones((1, value.model.n_in)), ones, 1.0, np)
-    residuals = Residuals([rows.T @ rows], np.array(1.0))
-    nothing = np.zeros(value.model.n_targets)
-    nothing.flags.writeable = False
-    return find_distribution(evidence, layers, residuals, units, 1.0)._replace(noise=nothing)
+    precisions[~seen] = np.average(precisions[seen], weights=weights[seen])
+    rows = np.concatenate([np.sqrt(precision) * block for precision, block in zip(precisions, blocks)])
+    n = count_elements(layers)
+    rows, _ = remove(rows[:, n:-1], rows[:, :n])
+    evidence, squares = init_evidence(layers, np.zeros(())), np.ones((1, value.model.n_in))
+    evidence, units = begin_evidence(evidence, squares, np.ones((1, 1)), 1.0, np)
+    laplace = find_distribution(evidence, layers, Residuals([rows.T @ rows], np.array(1.0)), units, 1.0)
+    return laplace._replace(noise=np.broadcast_to(0.0, value.model.n_targets))

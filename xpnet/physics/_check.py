@@ -9,7 +9,7 @@ import numpy as np
 from xpnet.inference import table
 from xpnet.physics._residuals import Term, evaluate
 from xpnet.physics._sampling import find_sampling, find_standard_errors
-from xpnet.physics._terms import draw_points, parse_solution
+from xpnet.physics._terms import draw_points, find_solution, parse_solution
 from xpnet.value import Value, make_table
 
 SEED = 2**31  # of points that are drawn anew, one that nobody has drawn the others with
@@ -62,17 +62,16 @@ class SolutionCheck:
 
 def check_solution(value: Value, terms: Sequence[Term]) -> SolutionCheck:
     """Check how well a network solves equations; see `Network.check_solution`. Synchronizes."""
-    to_numpy = value.backend.to_numpy
 
     def measure(term: Term) -> float:
-        return float(np.sqrt(np.mean(to_numpy(evaluate(term, present)) ** 2)))
+        return float(np.sqrt(np.mean(value.backend.to_numpy(evaluate(term, find_solution(value))) ** 2)))
 
     def draw(term: Term, k: int) -> Term:
         return draw_points(term, k, term.x.shape[0], np.random.default_rng(SEED), value)
 
     with value.scope():
-        terms, present, held = parse_solution("check_solution", terms, value)
-        covariance, shifts, noise, _ = find_sampling(terms, present, held, to_numpy)
+        terms = parse_solution("check_solution", terms, value)
+        covariance, shifts, noise, _ = find_sampling(terms, value)
         rows = [
             {
                 "term": k,
@@ -83,10 +82,10 @@ def check_solution(value: Value, terms: Sequence[Term]) -> SolutionCheck:
             }
             for k, (term, std) in enumerate(zip(terms, noise))
         ]
-    columns = zip(present.coefficients.items(), find_standard_errors(covariance), shifts.tolist(), held)
+    columns = zip((value.objective.coefficients or {}).items(), find_standard_errors(covariance), shifts.tolist())
     coefficients = [
-        {"coefficient": name, "value": float(number), "standard_error": error, "shift": shift, "at_bound": at_bound}
-        for (name, number), error, shift, at_bound in columns
+        {"coefficient": name, "value": number, "standard_error": error, "shift": shift, "at_bound": at_bound}
+        for (name, (_, number, at_bound)), error, shift in columns
     ]
     costs = [np.nan] * 11 + value.history["cost"]
     cost = {"cost": costs[-1], "lowered_in_10_steps": 1.0 - costs[-1] / costs[-11] if costs[-11] else 0.0}

@@ -137,29 +137,20 @@ class SecondDerivatives(list[Array]):
 
 
 class Present(NamedTuple):
-    """The network and the coefficients with which residuals are computed."""
+    """What residuals are computed with: the network, the coefficients, and the end of a window of time."""
 
     layers: Layers
     sigmas: Sequence[Activation]
     coefficients: Mapping[str, Array]
     xp: Namespace
+    time: int = 0  # the number of an input
+    edge: float = math.inf  # residuals of rows with a point after it are 0
 
 
 def evaluate(term: Term, present: Present) -> Array:
     """Compute the residuals of a term at its points, (m, 1)."""
     arguments, _ = _list_arguments(term, present)
     return _call(term, present, arguments, present.xp)
-
-
-def end_at(term: Term, time: int, edge: float) -> Term:
-    """Make the residuals of a term 0 in rows with points after an edge."""
-
-    def residual(x: Array, u: Any, du: Any, ddu: Any, xp: Namespace, **numbers: Any) -> Any:
-        r = term.residual(x, u, du, ddu, xp, **numbers)
-        late = xp.reshape(xp.astype(x[..., time] > edge, x.dtype), (x.shape[0], -1))
-        return r * xp.reshape(xp.astype(xp.sum(late, axis=-1) == 0.0, x.dtype), r.shape)
-
-    return replace(term, residual=residual)
 
 
 def add_pairs(term: Term, present: Present) -> Term:
@@ -201,8 +192,7 @@ def weigh_terms(terms: Sequence[Term], present: Present) -> list[Term]:
 def _square_rows(term: Term, present: Present) -> float:
     """Compute the mean of ‖∂r/∂w‖²; 1 if weights and biases have no effect."""
     n, xp = count_elements(present.layers), present.xp
-    parts = compute_rows(replace(term, weight=1.0), present)
-    return _replace_extreme(sum(float(xp.sum(rows[:, :n] ** 2)) for _, rows in parts))
+    return _replace_extreme(sum(float(xp.sum(rows[:, :n] ** 2)) for _, rows in compute_rows(term, present)))
 
 
 def _find_precision(term: Term, present: Present) -> float:
@@ -331,4 +321,8 @@ def _call(term: Term, present: Present, arguments: Sequence[Array], xp: Namespac
             f"a residual has shape {shape} at {m} points, but must have ({m},) or ({m}, 1); give a Term for each "
             "equation"
         )
-    return xp.reshape(r, (m, 1))
+    r = xp.reshape(r, (m, 1))
+    if present.edge == math.inf:
+        return r
+    times = present.xp.reshape(term.x[..., present.time], (m, -1))
+    return r * present.xp.astype(present.xp.max(times, axis=-1, keepdims=True) <= present.edge, times.dtype)

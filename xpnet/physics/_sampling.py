@@ -17,8 +17,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xpnet.core.arrays import Array
+from xpnet.core.arrays import Array, count_elements
 from xpnet.physics._residuals import Present, Term, compute_rows
+from xpnet.physics._terms import find_solution
+from xpnet.value import Value
 
 # Singular values relative to the largest that count as rounding: of weights, where standard errors were the same to
 # 1e-5 for all from 1e-8 to 1e-12; and of coefficients, which nothing determines then
@@ -29,48 +31,46 @@ LEAST_FREEDOM = 0.5  # residuals beyond what weights and coefficients fit, to es
 
 
 class Sampling(NamedTuple):
-    """What the noise of observations does to coefficients."""
+    """What the noise of observations does to coefficients, of which those at a bound are held there."""
 
     covariance: np.ndarray  # of the coefficients, (k, k); infinite if nothing determines one, NaN if it is held
     shifts: np.ndarray  # (k,): the changes that take the cost to its minimum, and the equations to hold exactly
     noise: np.ndarray  # the standard deviation of the residuals of each term; 0 of equations, NaN if too few are left
-    blocks: list[np.ndarray]  # the rows of J and r of each term
+    blocks: list[np.ndarray]  # of each term, the rows of J, but for coefficients that are held, and r
 
 
-def find_sampling(
-    terms: Sequence[Term], present: Present, held: Sequence[bool], to_numpy: Callable[[Array], np.ndarray]
-) -> Sampling:
-    """Find the covariance of coefficients. Synchronizes.
-
-    Parameters
-    ----------
-    terms
-        The terms, with their points on the device.
-    present
-        The network and the coefficients.
-    held
-        Whether each coefficient is held at a bound.
-    to_numpy
-        Moves an array to the host.
-    """
-    blocks, k = [_read_rows(term, present, to_numpy) for term in terms], len(held)
-    lengths, free = [len(block) for block in blocks], np.flatnonzero(~np.array(held, bool))
+def find_sampling(terms: Sequence[Term], value: Value) -> Sampling:
+    """Find the covariance of the coefficients that `solve` has found. Synchronizes."""
+    held = np.array([at_bound for *_, at_bound in (value.objective.coefficients or {}).values()], bool)
+    free, k, n = np.flatnonzero(~held), len(held), count_elements(value.layers)
+    present, to_numpy = find_solution(value), value.backend.to_numpy
+    blocks = [np.delete(_read_rows(term, present, to_numpy), n + np.flatnonzero(held), axis=1) for term in terms]
     rows = np.concatenate([block if term.noise else EXACT * block for term, block in zip(terms, blocks)])
-    moves, leverage, rest, is_determined = _solve(rows, k, free)
+    moves, leverage, rest, is_known = _solve(rows, n)
+    lengths = [len(block) for block in blocks]
     parts = (np.split(column, np.cumsum(lengths)[:-1]) for column in (rest, leverage))
     noise = np.array([_find_noise(*columns) for columns in zip(terms, *parts)])
-    effects = moves * np.repeat([std * _root(term) for std, term in zip(noise, terms)], lengths)
     covariance, shifts = np.full((k, k), np.nan), np.full(k, np.nan)
     shifts[free] = -moves @ rows[:, -1]
     if noise.any():
+        effects = moves * np.repeat([std * _root(term) for std, term in zip(noise, terms)], lengths)
         covariance[np.ix_(free, free)] = effects @ effects.T
-        covariance[free[~is_determined], free[~is_determined]] = np.inf
+        covariance[free[~is_known], free[~is_known]] = np.inf
     return Sampling(covariance, shifts, noise, blocks)
 
 
 def find_standard_errors(covariance: np.ndarray) -> list[float]:
     """List the standard errors of coefficients with a covariance."""
     return np.sqrt(np.diagonal(covariance)).tolist()
+
+
+def remove(columns: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Take combinations of columns, but for those that are rounding, out of others; return the orthonormal basis."""
+    basis, s, _ = np.linalg.svd(columns, full_matrices=False)
+    basis = basis[:, s > NO_WEIGHT * s.max(initial=0.0)]
+    for _ in range(2):  # the second time removes the rounding of the first
+        others = others - basis @ (basis.T @ others)
+    return others, basis
 
 
 def _read_rows(term: Term, present: Present, to_numpy: Callable[[Array], np.ndarray]) -> np.ndarray:
@@ -83,27 +83,17 @@ def _read_rows(term: Term, present: Present, to_numpy: Callable[[Array], np.ndar
     return rows[0]
 
 
-def find_basis(columns: np.ndarray) -> np.ndarray:
-    """Find orthonormal columns for the combinations of others, but for those that are rounding."""
-    basis, s, _ = np.linalg.svd(columns, full_matrices=False)
-    return basis[:, s > NO_WEIGHT * s.max(initial=0.0)]
-
-
-def _solve(rows: np.ndarray, k: int, free: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Compute G⁺ of the free ones among k coefficients, the diagonal of J J⁺, r − J J⁺ r, and which are determined."""
-    columns, r = rows[:, -1 - k : -1][:, free], rows[:, -1:]
-    basis = find_basis(rows[:, : -1 - k])
-    sizes = np.maximum(np.linalg.norm(columns, axis=0), np.finfo(np.float64).tiny)
-    rest = np.concatenate([columns / sizes, r], axis=1)
-    for _ in range(2):  # the second time removes the rounding of the first
-        rest = rest - basis @ (basis.T @ rest)
+def _solve(rows: np.ndarray, n: int) -> tuple[np.ndarray, ...]:
+    """Compute G⁺ of coefficients, after n weights, the diagonal of J J⁺, r − J J⁺ r, and which ones are determined."""
+    sizes = np.maximum(np.linalg.norm(rows[:, n:-1], axis=0), np.finfo(np.float64).tiny)
+    rest, basis = remove(rows[:, :n], rows[:, n:] / [*sizes, 1.0])
     others, s, combinations = np.linalg.svd(rest[:, :-1], full_matrices=False)
     is_known = s > NO_COEFFICIENT
-    others, known, unknown = others[:, is_known], combinations[is_known], combinations[~is_known]
+    others, known = others[:, is_known], combinations[is_known]
     moves = (known.T / s[is_known]) @ others.T / sizes[:, None]
     leverage = np.sum(basis**2, axis=1) + np.sum(others**2, axis=1)
     last = rest[:, -1] - others @ (others.T @ rest[:, -1])
-    return moves, leverage, last, np.all(np.abs(unknown) < PART, axis=0)
+    return moves, leverage, last, np.sum(known**2, axis=0) > 1.0 - PART**2
 
 
 def _find_noise(term: Term, rest: np.ndarray, leverage: np.ndarray) -> float:

@@ -15,9 +15,17 @@ from xpnet.core.optimizers import LevenbergMarquardt
 from xpnet.data.sampling import IN_ORDER, make_generator
 from xpnet.data.source import Chunk, Resident
 from xpnet.errors import DivergenceError
-from xpnet.physics._residuals import Present, Term, end_at, evaluate, linearize, mean_cost, weigh_terms
+from xpnet.physics._residuals import Present, Term, evaluate, linearize, mean_cost, weigh_terms
 from xpnet.physics._sampling import find_sampling, find_standard_errors
-from xpnet.physics._terms import check_network, draw_points, parse_bounds, parse_coefficients, parse_edges, parse_terms
+from xpnet.physics._terms import (
+    check_network,
+    draw_points,
+    make_present,
+    parse_bounds,
+    parse_coefficients,
+    parse_edges,
+    parse_terms,
+)
 from xpnet.training import ChunkResults, Data, Job, Plan, Stream, refuse_rates, train, warn_of_no_step
 from xpnet.training.callback import Callback, Trainee, Training
 from xpnet.value import Objective, Value, init_optimizer
@@ -51,7 +59,7 @@ def solve(
     plan = Plan(epochs=steps, callbacks=callbacks, progress=progress)
     refuse_rates(plan.callbacks, "solve")
     with value.scope():
-        parsed, intervals = parse_terms(terms, first, value), parse_bounds(bounds, first)
+        parsed, intervals = parse_terms(terms, make_present(value, first), value), parse_bounds(bounds, first)
         ends = parse_edges(time, edges, parsed, steps, value)
         descent = Descent(value, parsed, first, intervals, optimizer, redraw, time or 0, ends, steps)
         points = value.xp.concat([value.xp.reshape(term.x, (-1, value.model.n_in)) for term in descent.terms], axis=0)
@@ -106,8 +114,8 @@ class Descent(Callback):
         edges: Sequence[float],
         steps: int,
     ) -> None:
-        self.value, self.given, self.first, self.bounds, self.redraw = value, terms, first, bounds, redraw
-        self.terms = terms  # with weights, from the first step on, and within the present window
+        self.value, self.terms, self.first, self.bounds, self.redraw = value, terms, first, bounds, redraw
+        self.weights = [term.weight for term in terms]  # as given; the terms have them all from the first step on
         self.time, self.edges, self.window, self.all_steps = time, edges, 0, steps
         self.draws = any(term.draw is not None for term in terms)
         state = init_optimizer(optimizer, value.layers, value.place)
@@ -137,7 +145,8 @@ class Descent(Callback):
         """Split parameters into layers and coefficients, with which residuals are computed."""
         value, first = self.value, parameters.shape[0] - len(self.first)
         numbers = {name: parameters[first + k, 0] for k, name in enumerate(self.first)}
-        return Present(split_layers(parameters, value.layers, value.xp), value.model.sigmas, numbers, value.xp)
+        layers, edge = split_layers(parameters, value.layers, value.xp), self.edges[self.window]
+        return Present(layers, value.model.sigmas, numbers, value.xp, self.time, edge)
 
     def run(self, values: Mapping[int, Value], chunks: Mapping[int, Chunk]) -> ChunkResults:
         """Take a step from a value, which callbacks may have given. Synchronizes."""
@@ -150,7 +159,7 @@ class Descent(Callback):
             self.memory = self.memory._replace(mu=0.0 * self.memory.mu, growth=0.0 * self.memory.growth)
         if draws := self.draws and self.steps > 0 and self.steps % self.redraw == 0:
             rng = make_generator(value.generator)
-            self.given, self.linear = [self._draw(k, rng) for k in range(len(self.given))], None
+            self.terms, self.linear = [self._draw(term, k, rng) for k, term in enumerate(self.terms)], None
             changes["generator"] = rng.bit_generator.state
         if draws or moves or self.steps % RENEWAL == 0:
             self._weigh()
@@ -180,25 +189,17 @@ class Descent(Callback):
         if self.training.completed and not self.has_moved:
             warn_of_no_step("solve", self.training.history)
         elif self.has_moved and self.first and any(term.noise for term in self.terms):
-            held = [at_bound for *_, at_bound in (self.objective.coefficients or {}).values()]
-            present, to_numpy = self.unpack(self.parameters), self.value.backend.to_numpy
-            sampling = find_sampling(self.terms, present, held, to_numpy)
+            sampling = find_sampling(self.terms, self.training.value)
             pairs = zip(self.first, find_standard_errors(sampling.covariance))
             self.training.history.rows[-1] |= {f"{name}_standard_error": error for name, error in pairs}
 
     def _weigh(self) -> None:
         """Weigh terms by their present Jacobians, unless the weights before are still about right. Synchronizes."""
-        terms = weigh_terms([*map(self._limit, self.given)], self.unpack(self.parameters))
-        pairs = [(old.weight or 0.0, new.weight) for old, new in zip(self.terms, terms)]
-        if all(1.0 / DRIFT < old / new < DRIFT for old, new in pairs):
-            self.terms = [replace(term, weight=old) for term, (old, _) in zip(terms, pairs)]
-        else:
+        given = [replace(term, weight=weight) for term, weight in zip(self.terms, self.weights)]
+        terms = weigh_terms(given, self.unpack(self.parameters))
+        ratios = [(old.weight or 0.0) / new.weight for old, new in zip(self.terms, terms)]
+        if not all(1.0 / DRIFT < ratio < DRIFT for ratio in ratios):
             self.terms, self.linear = terms, None
-
-    def _limit(self, term: Term) -> Term:
-        """Limit a term to the present window."""
-        edge = self.edges[self.window]
-        return end_at(term, self.time, edge) if edge < np.inf else term
 
     def _step(self) -> LinearProblem:
         """Change the parameters, if the cost then falls; return the linear problem at them. Synchronizes."""
@@ -240,14 +241,13 @@ class Descent(Callback):
         r, rows = linear.few[0], linear.few[1] * free.mT
         return linear._replace(matrix=xp.matmul(rows, rows.mT), few=(r, rows))
 
-    def _draw(self, k: int, rng: np.random.Generator) -> Term:
+    def _draw(self, term: Term, k: int, rng: np.random.Generator) -> Term:
         """Draw points anew for term k, if it can, in proportion to |r| plus its mean. Synchronizes."""
-        term, value = self.given[k], self.value
         if term.draw is None:
             return term
-        m = term.x.shape[0]
+        value, m = self.value, term.x.shape[0]
         candidates = draw_points(term, k, CANDIDATES * m, rng, value)
-        r = evaluate(self._limit(candidates), self.unpack(self.parameters))
+        r = evaluate(candidates, self.unpack(self.parameters))
         size = np.abs(value.backend.to_numpy(r)[:, 0]) + np.finfo(np.float64).tiny
         if not np.isfinite(size).all():
             raise DivergenceError(NOT_FINITE)

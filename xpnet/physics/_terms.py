@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -78,16 +78,27 @@ def parse_bounds(bounds: Any, first: dict[str, float]) -> np.ndarray:
     return np.array([*intervals.values()]).reshape(-1, 2).T
 
 
-def parse_terms(terms: Any, first: dict[str, float], value: Value) -> list[Term]:
+def make_present(value: Value, coefficients: Mapping[str, float]) -> Present:
+    """Put a network and values of coefficients together."""
+    numbers = {name: value.backend.asarray(np.asarray(number), value.dtype) for name, number in coefficients.items()}
+    return Present(value.layers, value.model.sigmas, numbers, value.xp)
+
+
+def find_solution(value: Value) -> Present:
+    """Put a network and the coefficients that `solve` has found for it together."""
+    fitted = value.objective.coefficients or {}
+    return make_present(value, {name: number for name, (_, number, _) in fitted.items()})
+
+
+def parse_terms(terms: Any, present: Present, value: Value) -> list[Term]:
     """Check terms; their points move to the device, and their residuals get only the coefficients that they take.
 
-    `first` holds values of the coefficients. Each residual is computed and differentiated once, to raise what is wrong
-    with it before anything has changed.
+    Each residual is computed and differentiated once, to raise what is wrong with it before anything has changed.
     """
     if not is_list(terms) or not terms or not all(isinstance(term, Term) for term in terms):
         raise ArgumentError(f"terms={show(terms)} must be a list of xpnet.Term, one for each equation")
-    taken = [_find_coefficients(term.residual, list(first)) for term in terms]
-    for name in set(first).difference(*taken):
+    taken = [_find_coefficients(term.residual, present.coefficients) for term in terms]
+    for name in set(present.coefficients).difference(*taken):
         raise ArgumentError(
             f"coefficients has {name!r}, which no residual takes; write it as a further argument, as in "
             f"residual(x, u, du, ddu, xp, {name})"
@@ -96,13 +107,7 @@ def parse_terms(terms: Any, first: dict[str, float], value: Value) -> list[Term]
         replace(term, x=read_points(term.x, f"x of term {k}", value), residual=_give(term.residual, its_names))
         for k, (term, its_names) in enumerate(zip(terms, taken))
     )
-    return check_residuals(placed, make_present(value, first), value)
-
-
-def make_present(value: Value, coefficients: dict[str, float]) -> Present:
-    """Put a network and values of coefficients together."""
-    numbers = {name: value.backend.asarray(np.asarray(number), value.dtype) for name, number in coefficients.items()}
-    return Present(value.layers, value.model.sigmas, numbers, value.xp)
+    return check_residuals(placed, present, value)
 
 
 def parse_edges(time: Any, edges: Any, terms: Sequence[Term], steps: int, value: Value) -> list[float]:
@@ -127,22 +132,16 @@ def parse_edges(time: Any, edges: Any, terms: Sequence[Term], steps: int, value:
     return windows
 
 
-def parse_solution(caller: str, terms: Any, value: Value) -> tuple[list[Term], Present, list[bool]]:
-    """Check and weigh terms that `solve` has fitted a network to; return which coefficients are at a bound, too."""
+def parse_solution(caller: str, terms: Any, value: Value) -> list[Term]:
+    """Check and weigh terms that `solve` has fitted a network to."""
     check_network(value)
-    fitted = value.objective.coefficients
-    if fitted is None:
+    if value.objective.coefficients is None:
         raise ArgumentError(f"{caller} of terms needs a network whose last training was solve; call solve before")
-    numbers = {name: number for name, (_, number, _) in fitted.items()}
-    present = make_present(value, numbers)
-    return (
-        weigh_terms(parse_terms(terms, numbers, value), present),
-        present,
-        [at_bound for *_, at_bound in fitted.values()],
-    )
+    present = find_solution(value)
+    return weigh_terms(parse_terms(terms, present, value), present)
 
 
-def _find_coefficients(residual: Any, names: Sequence[str]) -> list[str]:
+def _find_coefficients(residual: Any, names: Iterable[str]) -> list[str]:
     """Find the names that a residual takes as arguments."""
     parameters = inspect.signature(residual).parameters
     takes_all = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
