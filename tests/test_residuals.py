@@ -289,6 +289,22 @@ def test_weights_change_with_the_network_and_units_do_not_matter():
     assert (np.flatnonzero(np.diff(costs[0]) > 0.0) + 1).tolist() == [40, 50]
 
 
+@pytest.mark.parametrize(("factor", "is_found_anew"), [(1.3, False), (3.0, True)])
+def test_weights_stay_while_they_are_about_right(factor, is_found_anew):
+    """A callback changes the network after 5 steps; with a damping of 1e12, steps change nothing."""
+
+    def give(watch, logs):
+        if logs["epoch"] == 5:
+            parameters = flatten(make())
+            parameters[16:24] *= factor  # the weights of the output
+            watch.training.value = with_parameters(make(), parameters).value
+
+    decay = Term(lambda x, u, du, *_: du[0] + u, LINE)
+    costs = make().solve([decay, START], 12, damping=1e12, callbacks=[Watch(give)], progress=False)["cost"]
+    assert costs[9] == pytest.approx(costs[6], rel=1e-6)
+    assert (costs[11] != pytest.approx(costs[9], rel=1e-3)) == is_found_anew
+
+
 # Windows of time
 
 
