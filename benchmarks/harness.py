@@ -216,6 +216,11 @@ class Report:
                 ratio = show_ratio(turns.ratios(key, to)) if to else ABSENT
                 self.row(what, f"{title}, {key[1]}", time_cell, ratio, *describe(key))
 
+    def require(self, what, number, most):
+        """Note as a problem a number above the one that is asked."""
+        if not number <= most:
+            self.problems.append(f"{what}: {number:.2g}, asked at most {most:.2g}")
+
     def end(self):
         """Write what went wrong; return the exit status."""
         for problem in self.problems:

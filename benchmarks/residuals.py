@@ -72,7 +72,7 @@ def oscillator(rng):
     def rest(x, u, du, ddu, xp):
         return du[0] / omega
 
-    terms = [Term(equation, line(150, 0, 1)), Term(be(1.0), line(1, 0, 0)), Term(rest, line(1, 0, 0))]
+    terms = [Term(equation, line(150, 0, 1), 1.0), Term(be(1.0), line(1, 0, 0), 1.0), Term(rest, line(1, 0, 0), 1.0)]
     t, w = line(400, 0, 1), np.sqrt(omega**2 - c**2)
     exact = np.exp(-c * t) * (np.cos(w * t) + c / w * np.sin(w * t))
     return Problem((1, 20, 20, 1), 500, terms, t, exact, 3e-5, 2.0)
@@ -105,7 +105,7 @@ def burgers(rng):
         return rng.uniform([-1, 0], [1, 1], (n, 2))
 
     begin, sides = grid(np.linspace(-1, 1, 100), [0.0]), grid([-1.0, 1.0], np.linspace(0, 1, 50))
-    terms = [Term(equation, draw(rng, 1500), draw=draw), Term(start, begin, 10.0), Term(be(0.0), sides, 10.0)]
+    terms = [Term(equation, draw(rng, 1500), 1.0, draw), Term(start, begin, 10.0), Term(be(0.0), sides, 10.0)]
     points = grid(np.linspace(-1, 1, 101), np.linspace(0.05, 1, 20))
     return Problem((2, 20, 20, 20, 1), 350, terms, points, cole_and_hopf(points), 2e-3, 25.0)
 
