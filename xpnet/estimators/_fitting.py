@@ -43,7 +43,7 @@ from xpnet.estimators.inputs import (
 from xpnet.estimators.targets import Classification, Problem, Regression
 from xpnet.inference.metrics import of_function, predictions
 from xpnet.network.network import Network
-from xpnet.physics import fit_laplace
+from xpnet.physics import fit_to_examples
 from xpnet.training import Checkpoint, Evaluate, Every, FileKind, Job, Plan, train
 from xpnet.value.structure import parse_hidden
 
@@ -204,7 +204,7 @@ class FitMixin(Parameters, BaseEstimator):
                     generator: Any = make_random_state(member.random_state)
                     generator.set_state((*unpack_state(moment.order), *generator.get_state()[3:]))
         for job in jobs if settings.bayesian else ():
-            job.owner.value = job.owner.value._replace(laplace=fit_laplace(job.owner.value, job.data.train))
+            job.owner.value = job.owner.value._replace(laplace=fit_to_examples(job.owner.value, job.data.train))
         fitted = [list_attributes(job, data) for job in jobs]
         return assign_attributes(self, self._join_members(members, fitted))
 

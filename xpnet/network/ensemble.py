@@ -510,9 +510,9 @@ class Ensemble:
 
         Error bars then hold this, the noise, and how far the members differ.
         """
-        from xpnet.physics import find_laplace
+        from xpnet.physics import fit_laplace
 
-        fitted = [find_laplace(network.value, train_data, slopes) for network in self]
+        fitted = [fit_laplace(network.value, train_data, slopes) for network in self]
         for network, laplace in zip(self, fitted):
             network.value = network.value._replace(laplace=laplace, calibration=None, shared=None)
 

@@ -838,9 +838,9 @@ class Network:
         `predict_std` and `interval` then hold the uncertainty of the weights and the noise; after `solve`, without the
         noise. See :doc:`/use/error-bars` and :doc:`/use/inverse-problems`.
         """
-        from xpnet.physics import find_laplace
+        from xpnet.physics import fit_laplace
 
-        self._change(laplace=find_laplace(self._value, train_data, slopes), calibration=None, shared=None)
+        self._change(laplace=fit_laplace(self._value, train_data, slopes), calibration=None, shared=None)
 
     def fit_novelty(self, x: Any) -> None:
         """Learn from the inputs of all training examples, (n, n_in), 20 or more, for `novelty`. Synchronizes.

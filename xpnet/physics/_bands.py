@@ -15,20 +15,20 @@ from xpnet.core.arrays import count_elements, map_arrays
 from xpnet.core.laplace import Laplace, Residuals, begin_evidence, init_evidence
 from xpnet.data.open import add_slopes, open_source
 from xpnet.errors import ArgumentError
-from xpnet.physics._laplace import find_distribution, fit_laplace, require_fit
+from xpnet.physics._laplace import find_distribution, fit_to_examples, require_fit
 from xpnet.physics._residuals import Term
 from xpnet.physics._sampling import find_sampling, remove
 from xpnet.physics._terms import parse_solution
 from xpnet.value import Value
 
 
-def find_laplace(value: Value, data: Any, slopes: Any) -> Laplace:
+def fit_laplace(value: Value, data: Any, slopes: Any) -> Laplace:
     """Find the distribution of the weights, by training examples or by the terms of `solve`. Synchronizes."""
-    if is_list(data) and any(isinstance(part, Term) for part in data):
+    if is_list(data) and any(isinstance(part, Term) for part in data[:1]):
         if slopes is not None:
             raise ArgumentError("slopes are for training examples, and these are terms; leave them out")
         return fit_to_terms(value, data)
-    return fit_laplace(value, add_slopes(open_source(data, "train_data", value.reader), slopes))
+    return fit_to_examples(value, add_slopes(open_source(data, "train_data", value.reader), slopes))
 
 
 def fit_to_terms(value: Value, terms: Sequence[Term]) -> Laplace:

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from functools import partial
 from operator import add
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from xpnet.backends import on_host_only, require_bytes
-from xpnet.core.arrays import Layers, combine_arrays, count_elements, map_arrays
+from xpnet.core.arrays import Array, Layers, combine_arrays, count_elements, map_arrays
 from xpnet.core.laplace import (
     Evidence,
     Laplace,
@@ -30,8 +30,22 @@ from xpnet.value import Objective, Value
 MATRICES = 4  # of P × P numbers in memory at once, beside one for each group of residuals
 
 
-def fit_laplace(value: Value, source: Source) -> Laplace:
-    """Find the covariance of a network's weights from its training examples; see `Network.fit_laplace`. Synchronizes.
+class Sums(NamedTuple):
+    """Weighted sums over examples; those of groups of residuals are (1, n_groups)."""
+
+    matrices: Sequence[Array]  # JᵀJ of each group
+    squares: Array  # r² of each group
+    inputs: Array  # their squares, (1, n_in)
+    targets: Array  # (1, n_targets)
+    data: Array  # squares of targets and slopes, by group
+    known: Array  # 1 for each of these
+    counts: Array  # the number of residuals of each group, not weighted
+    n: Array  # the number of examples, not weighted
+    weight: Array  # of all examples
+
+
+def fit_to_examples(value: Value, source: Source) -> Laplace:
+    """Find the distribution of the weights from training examples; see `Network.fit_laplace`. Synchronizes.
 
     The precisions are estimated with the weights held, from those of Bayesian Levenberg-Marquardt on, if it has trained
     the network.
@@ -43,23 +57,24 @@ def fit_laplace(value: Value, source: Source) -> Laplace:
     factor = 1.0 if model.cost.has_std else SQUARED[model.cost.name](model.n_out)
     with backend.scope("float64"):
         layers = map_arrays(partial(backend.asarray, dtype="float64"), value.layers)
-        averages, counts, n = _average(value, layers, factor, source, groups)
+        sums = _sum(value, layers, factor, source, groups)
         layers = map_arrays(backend.to_numpy, layers)
-    matrices, squares, input_squares, targets, data_squares, known = averages
-    data_squares, means = data_squares / np.maximum(known, LEAST), np.zeros_like(data_squares)
-    means[:, : model.n_targets] = targets
-    variance = np.maximum(data_squares - means**2, np.finfo(np.float64).eps * data_squares + LEAST)  # less is rounding
+    data = sums.data / np.maximum(sums.known, LEAST)
+    variance = data.copy()
+    variance[:, : model.n_targets] -= (sums.targets / sums.weight) ** 2
+    variance = np.maximum(variance, np.finfo(np.float64).eps * data + LEAST)  # less is rounding
+    matrices, inputs = [matrix / sums.weight for matrix in sums.matrices], sums.inputs / sums.weight
     memory, evidence = value.state.optimizer.memory, init_evidence(layers, np.zeros(()))
     if isinstance(memory, Evidence):
         with value.scope():
             evidence = map_arrays(lambda x: np.asarray(backend.to_numpy(x), np.float64), memory)
     if model.cost.has_std:  # of which each example has its own
-        evidence, units = begin_evidence(evidence, input_squares, np.ones_like(evidence.noise), factor, np)
-        laplace = find_distribution(evidence, layers, Residuals(matrices, n), units, factor)
-        return laplace._replace(noise=laplace.noise[: model.n_targets])
-    evidence, units = begin_evidence(evidence, input_squares, variance, factor, np)
-    residuals = Residuals(matrices, n, squares, counts)
-    return find_distribution(evidence, layers, residuals, units, factor)
+        variance, residuals = np.ones_like(evidence.noise), Residuals(matrices, sums.n)
+    else:
+        residuals = Residuals(matrices, sums.n, sums.squares / sums.weight, sums.counts)
+    evidence, units = begin_evidence(evidence, inputs, variance, factor, np)
+    laplace = find_distribution(evidence, layers, residuals, units, factor)
+    return laplace._replace(noise=laplace.noise[: model.n_targets])
 
 
 def find_distribution(
@@ -78,28 +93,19 @@ def find_distribution(
     return laplace
 
 
-def _average(
-    value: Value, layers: Layers, factor: float, source: Source, groups: Sequence[int]
-) -> tuple[Any, np.ndarray, np.ndarray]:
-    """Average over examples, weighted, what `_sum_block` lists first; return this, and the numbers of data."""
-    backend, encoding, sums = value.backend, source.reader.encoding(), tuple[Any, ...]()
+def _sum(value: Value, layers: Layers, factor: float, source: Source, groups: Sequence[int]) -> Any:
+    """Sum over all examples, block by block; return `Sums` of NumPy arrays."""
+    backend, encoding, sums = value.backend, source.reader.encoding(), None
     for block in source.blocks(count_parameters(value.model.sizes)):
         minibatch = make_minibatch(block, encoding, Batch(None, None, weight=block.weight), value.xp)
         minibatch = map_arrays(partial(backend.asarray, dtype="float64"), minibatch)
         part = map_arrays(backend.to_numpy, _sum_block(value, layers, factor, minibatch, groups))
         sums = combine_arrays(add, sums, part) if sums else part
-    *sums, counts, n, total = sums
-    return map_arrays(lambda part: part / total, tuple(sums)), counts, n
+    return sums
 
 
-def _sum_block(
-    value: Value, layers: Layers, factor: float, minibatch: Minibatch, groups: Sequence[int]
-) -> tuple[Any, ...]:
-    """Sum over examples.
-
-    Weighted: JᵀJ and r² of each group; squares of inputs; targets; squares of data by group, and their number. Then
-    this number, that of the examples, and the weights.
-    """
+def _sum_block(value: Value, layers: Layers, factor: float, minibatch: Minibatch, groups: Sequence[int]) -> Sums:
+    """Sum over the examples of a block."""
     sigmas, xp, x, y = value.model.sigmas, value.xp, minibatch.x, minibatch.y
     w = xp.ones_like(y[:, 0]) if minibatch.weight is None else minibatch.weight
     column, slope_weights = w[:, None], minibatch.slope_weights
@@ -115,7 +121,7 @@ def _sum_block(
     is_used = xp.astype(column != 0.0, w.dtype)
     rows = *(column * part for part in (of_residuals, x * x, y, squares, counts)), is_used * counts
     sums = (xp.sum(part, axis=0, keepdims=True) for part in rows)
-    return tuple(matrices), *sums, xp.sum(is_used), xp.sum(w)
+    return Sums(tuple(matrices), *sums, xp.sum(is_used), xp.sum(w))
 
 
 def require_fit(value: Value, n_slopes: int = 0) -> None:
