@@ -360,12 +360,12 @@ def approximate(evidence: Evidence, layers: Layers, residuals: Residuals, units:
         pairs = zip(leaves(evidence), leaves(before))
         if all((abs(new - old) <= LEAST_CHANGE * old).all() for new, old in pairs):
             break
-    matrix, _ = find_matrix(evidence, layers, residuals, np)
-    matrix = matrix * (evidence.noise.mean() * residuals.n)
-    factor_of_covariance = np.linalg.inv(np.linalg.cholesky(matrix[::-1, ::-1])[::-1, ::-1]).T
-    if not np.isfinite(factor_of_covariance).all():
+    matrix: np.ndarray = find_matrix(evidence, layers, residuals, np)[0] * (evidence.noise.mean() * residuals.n)
+    upper = np.linalg.cholesky(matrix[::-1, ::-1])[::-1, ::-1]
+    lower = np.tril(np.linalg.inv(upper).T)
+    if not np.isfinite(lower).all():
         raise np.linalg.LinAlgError
-    return Laplace(np.tril(factor_of_covariance), 1.0 / (evidence.noise[0] * factor))
+    return Laplace(lower, 1.0 / (evidence.noise[0] * factor))
 
 
 def outputs_with_stds(

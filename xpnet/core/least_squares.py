@@ -124,8 +124,8 @@ def normal_equations(
         The cost of an example in place of ½ Σ (a − y)², if it is another. Each square is then moved and weighted so
         that it has the gradient of this cost, and the curvature that `gradient_and_curvature` finds.
     groups
-        The group, counted from 0, of each residual of an example: of outputs first, then of slopes, those of one output
-        after the other; None for a single group.
+        The group of each residual of an example: of outputs first, then of slopes, those of one output after the other.
+        Groups are numbered from 0 in the order in which they come. None for a single group.
     """
     sums: dict[int, tuple[Array, ...]] = {}
     n, rows = x.shape[-2], rows_per_block(count_elements(layers))
@@ -151,7 +151,7 @@ def normal_equations(
         for k, (part, r) in enumerate(parts):
             group, products = groups[k] if groups else 0, (xp.matmul(part.mT, part), xp.matmul(part.mT, r))
             sums[group] = tuple(map(add, sums[group], products)) if group in sums else products
-    matrices, gradients = zip(*(sums[group] for group in sorted(sums)))
+    matrices, gradients = zip(*sums.values())
     return matrices, gradients
 
 

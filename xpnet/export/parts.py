@@ -127,9 +127,9 @@ def take_apart(net: Network, scaling_dtype: str | None = None, *, temperature: f
 
 
 def take_laplace(value: Value) -> tuple[np.ndarray, ...]:
-    """List the factor and the noise of a Laplace approximation, in the dtype of the network; nothing if it has none."""
-    laplace = value.laplace
-    return () if laplace is None else tuple(part.astype(value.dtype) for part in (laplace.factor, laplace.noise))
+    """List the factor and the noise of a Laplace approximation, in the dtype of the network."""
+    assert value.laplace is not None
+    return tuple(part.astype(value.dtype) for part in value.laplace)
 
 
 def warn_of_losses(net: Network | Ensemble, *, takes_table: bool = False, has_std: bool = False) -> None:

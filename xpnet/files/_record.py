@@ -386,13 +386,12 @@ def _take_parts(arrays: dict[str, np.ndarray], name: str, kind: type[Part]) -> P
 
 
 def _take_laplace(arrays: dict[str, np.ndarray], model: Model) -> Laplace | None:
-    triangle, noise = (arrays.pop(f"laplace.{name}", None) for name in ("triangle", "noise"))
-    if triangle is None and noise is None:
+    if "laplace.noise" not in arrays:
         return None
     n = count_parameters(model.sizes)
-    size = n * (n + 1) // 2
-    require(np.shape(triangle) == (size,), "laplace.triangle", triangle, f"the {size} numbers of a triangle")
-    return unfold_laplace(triangle, noise)  # type: ignore[arg-type]
+    size, triangle = n * (n + 1) // 2, arrays.pop("laplace.triangle", np.zeros(0))
+    require(triangle.shape == (size,), "laplace.triangle", triangle, f"the {size} numbers of a triangle")
+    return unfold_laplace(triangle, arrays.pop("laplace.noise"))
 
 
 def _take_calibrations(plain: Mapping[str, Any], arrays: dict[str, np.ndarray], model: Model) -> dict[int, Calibration]:

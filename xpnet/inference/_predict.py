@@ -154,7 +154,7 @@ def _compute_block(value: Value, x: Array) -> Array:
 def predict_with_stds(value: Value, x: Any) -> Array:
     """Predict bars, (m, n_targets, 2), of a network with a Laplace approximation."""
     assert value.laplace is not None
-    return compute_in_units(value, x, outputs_with_stds, value.laplace.factor, value.laplace.noise)
+    return compute_in_units(value, x, outputs_with_stds, *value.laplace)
 
 
 def compute_in_units(value: Value, x: Any, function: Function, *arrays: Array) -> Array:

@@ -214,7 +214,7 @@ def _check_order(name: str, array: np.ndarray, least: float = -np.inf) -> None:
 
 def _check_objective(objective: Objective, model: Model) -> None:
     weight, pairs = objective
-    weights = weight if isinstance(weight, list) and len(weight) == model.n_in else [weight]
+    weights: list[Any] = weight if isinstance(weight, list) and len(weight) == model.n_in else [weight]
     fits = all(type(number) in (int, float) and 0 <= number < np.inf for number in weights)
     require(fits, "slope_weight", weight, "a number of at least 0, or one for each input")
     for name, pair in check_dict("coefficients", {} if pairs is None else pairs).items():

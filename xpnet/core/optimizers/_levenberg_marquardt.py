@@ -213,15 +213,10 @@ def take_damped_step(
     share = weights / xp.sum(weights, axis=-1, keepdims=True)
     output_here, shape = output.with_inputs(x), memory.mu.shape
 
-    def compute_costs(layers: Layers, targets: Sequence[Array] = (y,), precisions: Array | None = None) -> Array:
-        """Compute the cost of each example without any penalty.
-
-        That of several targets for each output is their mean; groups of residuals count by `precisions`, if given.
-        """
-        if precisions is not None:
-            return 0.5 * xp.sum(precisions * square_groups(sigmas, layers, minibatch, factor, xp), axis=-1)
+    def compute_costs(layers: Layers, targets: Array = y) -> Array:
+        """Compute the cost of each example without any penalty."""
         zs, activations = forward(layers, sigmas, x, xp)
-        costs = sum(output_here.value(zs[-1], activations[-1], target, xp) / len(targets) for target in targets)
+        costs = output_here.value(zs[-1], activations[-1], targets, xp)
         return costs if slopes is None else costs + slope_cost(layers, sigmas, zs, activations, minibatch, xp)
 
     def average(costs: Array) -> Array:
@@ -230,12 +225,12 @@ def take_damped_step(
     other_cost = None if output.cost.name in SQUARED else output.cost
     factor = 1.0 if other_cost else SQUARED[output.cost.name](y.shape[-1])
     slope_share = None if slope_weights is None else slope_weights * share[..., None, None]
-    n_in = 0 if slopes is None else x.shape[-1]
-    groups = number_groups(y.shape[-1], n_in) if isinstance(memory, Evidence) and not other_cost else None
+    has_groups = isinstance(memory, Evidence) and not other_cost
+    groups = number_groups(y.shape[-1], 0 if slopes is None else x.shape[-1]) if has_groups else None
     matrices, gradients = normal_equations(
         layers, sigmas, x, y, factor * share, xp, slopes, slope_share, other_cost, groups
     )
-    costs, targets, precisions = compute_costs(layers), [y], None
+    costs, minimized = compute_costs(layers), compute_costs
     if isinstance(memory, Evidence):
         squares = None if other_cost else square_groups(sigmas, layers, minibatch, factor, xp)
         memory, decays, covariance = renew_precisions(memory, layers, matrices, squares, minibatch, share, factor, xp)
@@ -243,12 +238,18 @@ def take_damped_step(
         matrix, gradient = (sum_groups(of_groups, parts) for parts in (matrices, gradients))
         if other_cost:
             spread = find_spread(sigmas, layers, covariance, x, y.shape[-1], xp)
-            targets, (zs, activations) = [y + spread, y - spread], forward(layers, sigmas, x, xp)
+            targets, (zs, activations) = (y + spread, y - spread), forward(layers, sigmas, x, xp)
             grads = (backward(layers, sigmas, output_here, zs, activations, t, xp, weights) for t in targets)
-            gradient = sum(join_layers(part, xp) / len(targets) for part in grads)
+            gradient = sum(0.5 * join_layers(part, xp) for part in grads)
+
+            def minimized(layers: Layers) -> Array:
+                return sum(0.5 * compute_costs(layers, t) for t in targets)
         else:
-            precisions = of_groups
-        cost = average(compute_costs(layers, targets, precisions))
+
+            def minimized(layers: Layers) -> Array:
+                return 0.5 * xp.sum(of_groups * square_groups(sigmas, layers, minibatch, factor, xp), axis=-1)
+
+        cost = average(minimized(layers))
     else:
         (matrix,), (gradient,), cost = matrices, gradients, average(costs)
         strength = sum((part for part in (minibatch.decay, weight_decay) if part is not None), 0.0 * damping)
@@ -260,8 +261,7 @@ def take_damped_step(
         return cost + 0.5 * over_matrices(xp.sum, decay * parameters * parameters)
 
     def measure(parameters: Array) -> Array:
-        costs = compute_costs(split_layers(parameters, layers, xp), targets, precisions)
-        return add_penalty(average(costs), parameters)
+        return add_penalty(average(minimized(split_layers(parameters, layers, xp))), parameters)
 
     largest = xp.max(matrix * make_identity(parameters, xp), axis=(-2, -1))
     problem = LinearProblem(matrix, gradient + decay * parameters, largest, add_penalty(cost, parameters), decay)
@@ -311,8 +311,7 @@ def renew_precisions(
     variance = average(data_squares) / xp.maximum(average(counts), LEAST)
     variance = xp.where(variance > 0.0, variance, xp.ones_like(variance))
     variance = xp.ones_like(memory.noise) if squares is None else variance
-    input_squares = xp.sum(column * x * x, axis=-2, keepdims=True)
-    memory, units = begin_evidence(memory, input_squares, variance, factor, xp)
+    memory, units = begin_evidence(memory, average(x * x), variance, factor, xp)
     has_settled = memory.growth >= SETTLED
     is_due = has_settled | ((memory.steps > WARM_UP) & (memory.growth == 2.0))  # the last step has lowered the cost
     counts = xp.sum(is_used * counts, axis=-2, keepdims=True)
