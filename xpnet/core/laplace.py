@@ -36,7 +36,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.core._slopes import slope_errors
 from xpnet.core.activations import Activation
 from xpnet.core.arrays import (
     Array,
@@ -66,11 +65,9 @@ __all__ = [
     "find_decays",
     "find_spread",
     "init_evidence",
-    "number_groups",
     "outputs_with_changes",
     "outputs_with_stds",
     "square_data",
-    "square_groups",
     "sum_groups",
     "unfold_laplace",
     "weigh_groups",
@@ -169,29 +166,6 @@ class Residuals(NamedTuple):
     n: Array  # in the shape of μ
     squares: Array = None  # Σ r² of each group, (..., 1, n_groups), in this mean; None if precisions are known
     counts: Array = None  # the number of residuals in each group, (..., 1, n_groups)
-
-
-def number_groups(n_targets: int, n_in: int = 0) -> list[int]:
-    """Number the group of each residual of an example, in the order of `normal_equations`; `n_in` is that of slopes.
-
-    Examples
-    --------
-    >>> number_groups(2), number_groups(2, n_in=3)
-    ([0, 1], [0, 1, 2, 3, 4, 2, 3, 4])
-    """
-    return [*range(n_targets), *(n_targets + j for _ in range(n_targets) for j in range(n_in))]
-
-
-def square_groups(
-    sigmas: Sequence[Activation], layers: Layers, minibatch: Minibatch, factor: float, xp: Namespace
-) -> Array:
-    """Compute Σ r² of each example and group, in units of the cost, (..., m, n_groups)."""
-    zs, activations = forward(layers, sigmas, minibatch.x, xp)
-    squares, slopes, weights = factor * (activations[-1] - minibatch.y) ** 2, minibatch.slopes, minibatch.slope_weights
-    if slopes is None or weights is None:
-        return squares
-    errors = slope_errors(layers, sigmas, zs, activations, slopes, weights, xp)
-    return xp.concat([squares, reduce(add, (weight * error * error for _, error, weight in errors))], axis=-1)
 
 
 def square_data(minibatch: Minibatch, xp: Namespace) -> tuple[Array, Array]:

@@ -101,9 +101,9 @@ def normal_equations(
     slopes: Array | None = None,
     slope_share: Array | None = None,
     cost: Cost | None = None,
-    groups: Sequence[int] | None = None,
-) -> tuple[Sequence[Array], Sequence[Array]]:
-    """Compute JᵀJ, (..., P, P), and Jᵀr, (..., P, 1), of the cost ½ Σ share (a − y)², with r = a − y, of each group.
+    in_groups: bool = False,
+) -> tuple[Sequence[Array], Sequence[Array], Sequence[Array]]:
+    """Compute JᵀJ, (..., P, P), Jᵀr, (..., P, 1), and rᵀr, (..., 1, 1), of the cost ½ Σ share (a − y)², with r = a − y.
 
     They are sums over blocks of examples, so that no Jacobian of all examples is stored.
 
@@ -123,12 +123,11 @@ def normal_equations(
     cost
         The cost of an example in place of ½ Σ (a − y)², if it is another. Each square is then moved and weighted so
         that it has the gradient of this cost, and the curvature that `gradient_and_curvature` finds.
-    groups
-        The group of each residual of an example: of outputs first, then of slopes, those of one output after the other.
-        Groups are numbered from 0 in the order in which they come. None for a single group.
+    in_groups
+        Whether to return those of each output, and then those of the slopes by each input, one after the other.
     """
     sums: dict[int, tuple[Array, ...]] = {}
-    n, rows = x.shape[-2], rows_per_block(count_elements(layers))
+    n, n_in, n_out, rows = *x.shape[-2:], y.shape[-1], rows_per_block(count_elements(layers))
     for start in range(0, n, rows):
         block = slice(start, min(start + rows, n))
         inputs, targets = x[..., block, :], y[..., block, :]
@@ -149,10 +148,11 @@ def normal_equations(
             slope_root = xp.sqrt(slope_share[..., block, :, :])
             parts = chain(parts, slope_rows(layers, sigmas, zs, activations, slopes[..., block, :, :], slope_root, xp))
         for k, (part, r) in enumerate(parts):
-            group, products = groups[k] if groups else 0, (xp.matmul(part.mT, part), xp.matmul(part.mT, r))
+            group = 0 if not in_groups else k if k < n_out else n_out + (k - n_out) % n_in
+            products = xp.matmul(part.mT, part), xp.matmul(part.mT, r), xp.matmul(r.mT, r)
             sums[group] = tuple(map(add, sums[group], products)) if group in sums else products
-    matrices, gradients = zip(*sums.values())
-    return matrices, gradients
+    matrices, gradients, squares = zip(*sums.values())
+    return matrices, gradients, squares
 
 
 def gradient_and_curvature(cost: Cost, a: Array, y: Array, xp: Namespace) -> tuple[Array, Array]:

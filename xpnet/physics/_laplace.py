@@ -16,9 +16,7 @@ from xpnet.core.laplace import (
     approximate,
     begin_evidence,
     init_evidence,
-    number_groups,
     square_data,
-    square_groups,
 )
 from xpnet.core.least_squares import LEAST, SQUARED, has_noise, normal_equations
 from xpnet.core.minibatch import Batch, Minibatch, make_minibatch
@@ -34,7 +32,7 @@ class Sums(NamedTuple):
     """Weighted sums over examples; those of groups of residuals are (1, n_groups)."""
 
     matrices: Sequence[Array]  # JᵀJ of each group
-    squares: Array  # r² of each group
+    squares: Sequence[Array]  # rᵀr of each group, (1, 1)
     inputs: Array  # their squares, (1, n_in)
     targets: Array  # (1, n_targets)
     data: Array  # squares of targets and slopes, by group
@@ -53,11 +51,11 @@ def fit_to_examples(value: Value, source: Source) -> Laplace:
     n_in = 0 if source.reader.slope_weight is None else value.model.n_in
     require_fit(value, n_in)
     _require_fit_to_data(value, has_slopes=n_in > 0)
-    model, backend, groups = value.model, value.backend, number_groups(value.model.n_targets, n_in)
+    model, backend = value.model, value.backend
     factor = 1.0 if model.cost.has_std else SQUARED[model.cost.name](model.n_out)
     with backend.scope("float64"):
         layers = map_arrays(partial(backend.asarray, dtype="float64"), value.layers)
-        sums = _sum(value, layers, factor, source, groups)
+        sums = _sum(value, layers, factor, source)
         layers = map_arrays(backend.to_numpy, layers)
     data = sums.data / np.maximum(sums.known, LEAST)
     variance = data.copy()
@@ -71,7 +69,7 @@ def fit_to_examples(value: Value, source: Source) -> Laplace:
     if model.cost.has_std:  # of which each example has its own
         variance, residuals = np.ones_like(evidence.noise), Residuals(matrices, sums.n)
     else:
-        residuals = Residuals(matrices, sums.n, sums.squares / sums.weight, sums.counts)
+        residuals = Residuals(matrices, sums.n, np.hstack(sums.squares) / sums.weight, sums.counts)
     evidence, units = begin_evidence(evidence, inputs, variance, factor, np)
     laplace = find_distribution(evidence, layers, residuals, units, factor)
     return laplace._replace(noise=laplace.noise[: model.n_targets])
@@ -93,35 +91,32 @@ def find_distribution(
     return laplace
 
 
-def _sum(value: Value, layers: Layers, factor: float, source: Source, groups: Sequence[int]) -> Any:
+def _sum(value: Value, layers: Layers, factor: float, source: Source) -> Any:
     """Sum over all examples, block by block; return `Sums` of NumPy arrays."""
     backend, encoding, sums = value.backend, source.reader.encoding(), None
     for block in source.blocks(count_parameters(value.model.sizes)):
         minibatch = make_minibatch(block, encoding, Batch(None, None, weight=block.weight), value.xp)
         minibatch = map_arrays(partial(backend.asarray, dtype="float64"), minibatch)
-        part = map_arrays(backend.to_numpy, _sum_block(value, layers, factor, minibatch, groups))
+        part = map_arrays(backend.to_numpy, _sum_block(value, layers, factor, minibatch))
         sums = combine_arrays(add, sums, part) if sums else part
     return sums
 
 
-def _sum_block(value: Value, layers: Layers, factor: float, minibatch: Minibatch, groups: Sequence[int]) -> Sums:
+def _sum_block(value: Value, layers: Layers, factor: float, minibatch: Minibatch) -> Sums:
     """Sum over the examples of a block."""
     sigmas, xp, x, y = value.model.sigmas, value.xp, minibatch.x, minibatch.y
     w = xp.ones_like(y[:, 0]) if minibatch.weight is None else minibatch.weight
     column, slope_weights = w[:, None], minibatch.slope_weights
     slope_share = None if slope_weights is None else column[..., None] * slope_weights
+    cost = value.model.cost if value.model.cost.has_std else None
+    matrices, _, of_residuals = normal_equations(
+        layers, sigmas, x, y, factor * w, xp, minibatch.slopes, slope_share, cost, in_groups=cost is None
+    )
     counts, squares = square_data(minibatch, xp)
-    if value.model.cost.has_std:
-        matrices, _ = normal_equations(layers, sigmas, x, y, w, xp, cost=value.model.cost)
-        of_residuals = 0.0 * counts
-    else:
-        share = factor * w
-        matrices, _ = normal_equations(layers, sigmas, x, y, share, xp, minibatch.slopes, slope_share, groups=groups)
-        of_residuals = square_groups(sigmas, layers, minibatch, factor, xp)
     is_used = xp.astype(column != 0.0, w.dtype)
-    rows = *(column * part for part in (of_residuals, x * x, y, squares, counts)), is_used * counts
+    rows = *(column * part for part in (x * x, y, squares, counts)), is_used * counts
     sums = (xp.sum(part, axis=0, keepdims=True) for part in rows)
-    return Sums(tuple(matrices), *sums, xp.sum(is_used), xp.sum(w))
+    return Sums(tuple(matrices), tuple(of_residuals), *sums, n=xp.sum(is_used), weight=xp.sum(w))
 
 
 def require_fit(value: Value, n_slopes: int = 0) -> None:

@@ -23,9 +23,7 @@ from xpnet.core.laplace import (
     find_decays,
     find_spread,
     init_evidence,
-    number_groups,
     square_data,
-    square_groups,
     sum_groups,
     weigh_groups,
 )
@@ -225,15 +223,14 @@ def take_damped_step(
     other_cost = None if output.cost.name in SQUARED else output.cost
     factor = 1.0 if other_cost else SQUARED[output.cost.name](y.shape[-1])
     slope_share = None if slope_weights is None else slope_weights * share[..., None, None]
-    has_groups = isinstance(memory, Evidence) and not other_cost
-    groups = number_groups(y.shape[-1], 0 if slopes is None else x.shape[-1]) if has_groups else None
-    matrices, gradients = normal_equations(
-        layers, sigmas, x, y, factor * share, xp, slopes, slope_share, other_cost, groups
+    in_groups = isinstance(memory, Evidence) and not other_cost
+    matrices, gradients, squares = normal_equations(
+        layers, sigmas, x, y, factor * share, xp, slopes, slope_share, other_cost, in_groups
     )
     costs, minimized = compute_costs(layers), compute_costs
     if isinstance(memory, Evidence):
-        squares = None if other_cost else square_groups(sigmas, layers, minibatch, factor, xp)
-        memory, decays, covariance = renew_precisions(memory, layers, matrices, squares, minibatch, share, factor, xp)
+        known = None if other_cost else xp.concat(squares, axis=-1)
+        memory, decays, covariance = renew_precisions(memory, layers, matrices, known, minibatch, share, factor, xp)
         of_groups = weigh_groups(memory, len(matrices), xp)
         matrix, gradient = (sum_groups(of_groups, parts) for parts in (matrices, gradients))
         if other_cost:
@@ -245,9 +242,13 @@ def take_damped_step(
             def minimized(layers: Layers) -> Array:
                 return sum(0.5 * compute_costs(layers, t) for t in targets)
         else:
+            of_targets, of_slopes = of_groups[..., : y.shape[-1]], of_groups[..., None, y.shape[-1] :]
+            weighted = None if slope_weights is None else minibatch._replace(slope_weights=slope_weights * of_slopes)
 
             def minimized(layers: Layers) -> Array:
-                return 0.5 * xp.sum(of_groups * square_groups(sigmas, layers, minibatch, factor, xp), axis=-1)
+                zs, activations = forward(layers, sigmas, x, xp)
+                costs = 0.5 * factor * xp.sum(of_targets * (activations[-1] - y) ** 2, axis=-1)
+                return costs if weighted is None else costs + slope_cost(layers, sigmas, zs, activations, weighted, xp)
 
         cost = average(minimized(layers))
     else:
@@ -292,7 +293,7 @@ def renew_precisions(
     layers, matrices
         Weights and biases, and JᵀJ of the mean cost at these, of each group of residuals.
     squares
-        As `square_groups` returns them; None if the network predicts the noise.
+        rᵀr of each group, (..., 1, n_groups); None if the network predicts the noise.
     minibatch, share
         All examples, and the share of each in the mean.
     factor
@@ -315,7 +316,7 @@ def renew_precisions(
     has_settled = memory.growth >= SETTLED
     is_due = has_settled | ((memory.steps > WARM_UP) & (memory.growth == 2.0))  # the last step has lowered the cost
     counts = xp.sum(is_used * counts, axis=-2, keepdims=True)
-    residuals = Residuals(matrices, n, None if squares is None else average(squares), counts)
+    residuals = Residuals(matrices, n, squares, counts)
     estimate, inverse = estimate_precisions(memory, layers, residuals, units, NOISE_CHANGE, xp)
     memory = select_arrays(is_due, estimate, memory, xp)
     memory = memory._replace(
