@@ -553,6 +553,12 @@ def test_error_bars_of_a_field_hold_it():
         assert std[0, 0] < 0.01 < 0.015 < std[0, 1] < std[2, 1] < model.predict([[2.0]], return_std=True)[1][0, 1]
 
 
+def test_an_observation_of_a_sum_determines_no_part_of_it():
+    net, terms = make(), [Term(lambda x, u, du, ddu, xp, a, b: a + b + 0.0 * u, [[0.0]], noise=0.1)]
+    net.solve(terms, 3, coefficients={"a": 1.0, "b": 1.0}, progress=False)
+    assert [row["standard_error"] for row in net.check_solution(terms).coefficients] == [np.inf, np.inf]
+
+
 @pytest.mark.parametrize("noise", [None, "estimate"])
 def test_error_bars_of_a_solution_need_its_noise(noise):
     net, terms = make(), [*EXACT, observe(slice(1), noise=noise)]
@@ -647,14 +653,14 @@ REFUSED = [
         for name, pair in {"k": (0, None), "c": 0}.items()
     ),
     *(({}, {"bounds": {"c": pair}}, f"bounds['c']={pair!r} must be a pair") for pair in BAD_PAIRS),
-    ({}, {"time": 0}, "edges=None must be a list of the ends of windows of input 0"),
+    ({}, {"time": 0}, "edges=None must be a list of numbers in increasing order"),
     ({}, {"edges": [0.5]}, "time=None must be a whole number of at least 0"),
     ({}, {"time": 1, "edges": [0.5]}, "time=1 must be the number of an input, from 0 to 0"),
-    ({}, {"time": 0, "edges": []}, "edges=[] must be a list"),
-    ({}, {"time": 0, "edges": [0.5, "a"]}, "edges[1]='a' must be a finite number"),
-    ({}, {"time": 0, "edges": [0.0, 0.5]}, "edges=[0.0, 0.5] must be above 0 and at most 1, the times of points"),
-    ({}, {"time": 0, "edges": [0.5, 1.5]}, "edges=[0.5, 1.5] must be above 0 and at most 1"),
-    ({}, {"time": 0, "edges": [0.5, 0.5]}, "edges=[0.5, 0.5] must increase"),
+    ({}, {"time": 0, "edges": []}, "edges=[] must be a list of numbers in increasing order, above 0"),
+    ({}, {"time": 0, "edges": [0.5, "a"]}, "edges=[0.5, 'a'] must be a list of numbers"),
+    ({}, {"time": 0, "edges": [0.0, 0.5]}, "increasing order, above 0 and at most 1, the times of points (input 0)"),
+    ({}, {"time": 0, "edges": [0.5, 1.5]}, "edges=[0.5, 1.5] must be a list of numbers in increasing order"),
+    ({}, {"time": 0, "edges": [0.5, 0.5]}, "edges=[0.5, 0.5] must be a list of numbers in increasing order"),
     ({}, {"time": 0, "edges": [0.5], "steps": 1}, "steps=1 must be at least the number of windows of edges=[0.5]"),
     ({}, {"terms": [FEW]}, "a residual has shape (1,) at 20 points, but must have (20,)"),
     ({}, {"terms": [ONE_NUMBER]}, "a residual has shape () at 20 points"),

@@ -66,18 +66,16 @@ def check_solution(value: Value, terms: Sequence[Term]) -> SolutionCheck:
     def measure(term: Term) -> float:
         return float(np.sqrt(np.mean(value.backend.to_numpy(evaluate(term, find_solution(value))) ** 2)))
 
-    def draw(term: Term, k: int) -> Term:
-        return draw_points(term, k, term.x.shape[0], np.random.default_rng(SEED), value)
-
+    rng = np.random.default_rng(SEED)
     with value.scope():
         terms = parse_solution("check_solution", terms, value)
         covariance, shifts, noise, _ = find_sampling(terms, value)
         rows = [
             {
                 "term": k,
-                "points": term.x.shape[0],
+                "points": (m := term.x.shape[0]),
                 "residual": measure(term),
-                "residual_elsewhere": measure(draw(term, k)) if term.draw else np.nan,
+                "residual_elsewhere": measure(draw_points(term, k, m, rng, value)) if term.draw else np.nan,
                 "noise": float(std),
             }
             for k, (term, std) in enumerate(zip(terms, noise))

@@ -56,16 +56,15 @@ def fit_to_examples(value: Value, source: Source) -> Laplace:
     with backend.scope("float64"):
         layers = map_arrays(partial(backend.asarray, dtype="float64"), value.layers)
         sums = _sum(value, layers, factor, source)
-        layers = map_arrays(backend.to_numpy, layers)
+        layers, memory = map_arrays(backend.to_numpy, (layers, value.state.optimizer.memory))
     data = sums.data / np.maximum(sums.known, LEAST)
     variance = data.copy()
     variance[:, : model.n_targets] -= (sums.targets / sums.weight) ** 2
     variance = np.maximum(variance, np.finfo(np.float64).eps * data + LEAST)  # less is rounding
     matrices, inputs = [matrix / sums.weight for matrix in sums.matrices], sums.inputs / sums.weight
-    memory, evidence = value.state.optimizer.memory, init_evidence(layers, np.zeros(()))
+    evidence = init_evidence(layers, np.zeros(()))
     if isinstance(memory, Evidence):
-        with value.scope():
-            evidence = map_arrays(lambda x: np.asarray(backend.to_numpy(x), np.float64), memory)
+        evidence = map_arrays(np.float64, memory)
     if model.cost.has_std:  # of which each example has its own
         variance, residuals = np.ones_like(evidence.noise), Residuals(matrices, sums.n)
     else:

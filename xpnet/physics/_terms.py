@@ -4,6 +4,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
@@ -35,14 +36,17 @@ def check_network(value: Value) -> None:
         )
     if any(model.dropout):
         raise ArgumentError(f"solve does not go with dropout={list(model.dropout)}; leave dropout out")
-    z = _place(np.linspace(-1.0, 1.0, 4)[None, :], value)
+    z, beside_zero = (_place(np.array(row), value) for row in ([[-1.0, -0.3, 0.3, 1.0]], [-BESIDE_ZERO, BESIDE_ZERO]))
     for sigma in model.sigmas:
         with value.scope():
             part, whole = (value.backend.to_numpy(sigma.value(rows, value.xp)) for rows in (z[:, :2], z))
-        if not np.allclose(part, whole[:, :2], equal_nan=True):
-            raise ArgumentError(
-                f"solve needs activations that act on each unit by itself, unlike {sigma.name!r}; {SMOOTH}"
-            )
+            if not np.allclose(part, whole[:, :2], equal_nan=True):
+                raise ArgumentError(
+                    f"solve needs activations that act on each unit by itself, unlike {sigma.name!r}; {SMOOTH}"
+                )
+            for slope in slopes(sigma, beside_zero, sigma.value(beside_zero, value.xp), value.xp)[:2]:
+                if abs(float(slope[1] - slope[0])) > LEAST_JUMP:
+                    raise ArgumentError(f"solve needs activations without a kink, unlike {sigma.name!r}; {SMOOTH}")
     check_machine(LevenbergMarquardt(), value.backend, model)
 
 
@@ -117,16 +121,15 @@ def parse_edges(time: Any, edges: Any, terms: Sequence[Term], steps: int, value:
     n_in = value.model.n_in
     if count("time", time, 0) >= n_in:
         raise ArgumentError(f"time={show(time)} must be the number of an input, from 0 to {n_in - 1}")
-    if not has_entries(edges) or not len(edges):
-        raise ArgumentError(f"edges={show(edges)} must be a list of the ends of windows of input {time}")
     times = np.concatenate([np.ravel(value.backend.to_numpy(term.x)[..., time]) for term in terms])
     low, high = times.min(), times.max()
-    ends = [in_range(f"edges[{k}]", edge, -math.inf, math.inf, "", False) for k, edge in enumerate(edges)]
-    if not low < min(ends) <= max(ends) <= high:
-        raise ArgumentError(f"edges={show(edges)} must be above {low:g} and at most {high:g}, the times of points")
-    if ends != sorted({*ends}):
-        raise ArgumentError(f"edges={show(edges)} must increase")
-    windows = [*(end for end in ends if end < high), math.inf]
+    ends = [low, *map(to_float, edges if has_entries(edges) else ())]
+    if len(ends) == 1 or not all(start < end <= high for start, end in pairwise(ends)):
+        raise ArgumentError(
+            f"edges={show(edges)} must be a list of numbers in increasing order, above {low:g} and at most {high:g}, "
+            f"the times of points (input {time})"
+        )
+    windows = [*(end for end in ends[1:] if end < high), math.inf]
     if len(windows) > steps:
         raise ArgumentError(f"steps={steps} must be at least the number of windows of edges={show(edges)}")
     return windows
@@ -205,11 +208,6 @@ def check_residuals(terms: Iterable[Term], present: Present, value: Value) -> li
                 "belong together"
             )
         checked.append(term)
-    z = _place(np.array([-BESIDE_ZERO, BESIDE_ZERO]), value)
-    for sigma in present.sigmas:
-        for slope in slopes(sigma, z, sigma.value(z, present.xp), present.xp)[:2]:
-            if abs(float(slope[1] - slope[0])) > LEAST_JUMP:
-                raise ArgumentError(f"solve needs activations without a kink, unlike {sigma.name!r}; {SMOOTH}")
     return checked
 
 
