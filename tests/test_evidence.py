@@ -529,7 +529,7 @@ def test_the_precisions_settle(monkeypatch):
         net.train((X, Y), 30, lr=0.05, optimizer=SGD(), progress=False)
         found = []
         for most in (50, 51):
-            monkeypatch.setattr("xpnet.core.laplace.MOST_ESTIMATES", most)
+            monkeypatch.setattr("xpnet.physics._laplace.MOST_ESTIMATES", most)
             net.fit_laplace((X, Y))
             found.append(net.predict_std(X))
         np.testing.assert_array_equal(*found)

@@ -44,7 +44,6 @@ from xpnet.core.arrays import (
     combine_arrays,
     count_elements,
     join_layers,
-    leaves,
     rows_per_block,
     split_layers,
 )
@@ -54,15 +53,15 @@ from xpnet.core.least_squares import LEAST, make_identity, parameter_jacobian
 from xpnet.core.minibatch import Minibatch
 
 __all__ = [
+    "MOST_CHANGE",
     "NOISE_CHANGE",
     "Evidence",
     "Laplace",
     "Residuals",
-    "approximate",
     "begin_evidence",
     "estimate_noise",
     "estimate_precisions",
-    "find_decays",
+    "find_matrix",
     "find_spread",
     "init_evidence",
     "outputs_with_changes",
@@ -70,7 +69,7 @@ __all__ = [
     "square_data",
     "sum_groups",
     "unfold_laplace",
-    "weigh_groups",
+    "weigh_parts",
 ]
 
 # α before the first estimate and at most, for inputs with mean square 1 and targets with variance 1. Weights of larger
@@ -84,8 +83,6 @@ LEAST_SHARE = 1e-3  # how well the data must determine a group of weights, to sa
 LEAST_FREEDOM = 1e-3  # of the number of residuals: what must be left of it after γ, to say anything of their noise
 LEAST_NOISE = 1e-14  # the least variance of the noise
 LEAST_SLOPES = 1e-6  # of slopes by an input, the least mean square from which the first precision is found
-MOST_ESTIMATES = 100  # of the precisions, with the weights held
-LEAST_CHANGE = 1e-3  # of a precision, relative to itself; estimates that change less are the last
 
 
 class Evidence(NamedTuple):
@@ -179,15 +176,19 @@ def square_data(minibatch: Minibatch, xp: Namespace) -> tuple[Array, Array]:
     return counts, squares
 
 
-def join_noise(evidence: Evidence, n_groups: int, xp: Namespace) -> Array:
+def join_noise(evidence: Evidence, residuals: Residuals, xp: Namespace) -> Array:
     """Return the precisions of all groups of residuals, (..., 1, n_groups): of targets alone, or of slopes, too."""
-    has_slopes = n_groups > evidence.noise.shape[-1]
-    return xp.concat([evidence.noise, evidence.slope_noise], axis=-1) if has_slopes else evidence.noise
+    return xp.concat([evidence.noise, evidence.slope_noise], axis=-1)[..., : len(residuals.matrices)]
 
 
-def weigh_groups(evidence: Evidence, n_groups: int, xp: Namespace) -> Array:
-    """Find the weights of groups of residuals in the cost from their precisions; the mean over the targets is 1."""
-    return join_noise(evidence, n_groups, xp) / xp.mean(evidence.noise, axis=-1, keepdims=True)
+def weigh_parts(evidence: Evidence, layers: Layers, residuals: Residuals, xp: Namespace) -> tuple[Array, Array]:
+    """Find the weights of groups of residuals in the mean cost of n examples; their mean over the targets is 1.
+
+    Also the λ in the penalty ½ λ θ² of each weight and bias that goes with this cost, (..., P, 1).
+    """
+    mean = xp.mean(evidence.noise, axis=-1, keepdims=True)
+    alphas = join_layers(combine_arrays(lambda alpha, part: alpha + 0.0 * part, evidence.weights, layers), xp)
+    return join_noise(evidence, residuals, xp) / mean, alphas / (mean * residuals.n)
 
 
 def sum_groups(weights: Array, parts: Sequence[Array]) -> Array:
@@ -195,16 +196,9 @@ def sum_groups(weights: Array, parts: Sequence[Array]) -> Array:
     return reduce(add, (weights[..., k : k + 1] * part for k, part in enumerate(parts)))
 
 
-def find_decays(evidence: Evidence, layers: Layers, n: Array, xp: Namespace) -> Layers:
-    """Find the λ in the penalty ½ λ θ² of each weight and bias that goes with the mean cost of n examples."""
-    scale = xp.mean(evidence.noise, axis=-1, keepdims=True) * n
-    return combine_arrays(lambda alpha, part: alpha / scale + 0.0 * part, evidence.weights, layers)
-
-
 def find_matrix(evidence: Evidence, layers: Layers, residuals: Residuals, xp: Namespace) -> tuple[Array, Array]:
     """Find M, (..., P, P), as part of the mean cost of n examples, and the decays in it, (..., P, 1)."""
-    decay = join_layers(find_decays(evidence, layers, residuals.n, xp), xp)
-    weights = weigh_groups(evidence, len(residuals.matrices), xp)
+    weights, decay = weigh_parts(evidence, layers, residuals, xp)
     return sum_groups(weights, residuals.matrices) + make_identity(decay, xp) * decay, decay
 
 
@@ -282,10 +276,10 @@ def estimate_precisions(
 
     weights = combine_arrays(estimate, split_layers(share, layers, xp), layers, units, evidence.weights)
     if residuals.squares is not None:
-        n_targets, n_groups = evidence.noise.shape[-1], len(residuals.matrices)
-        noise = estimate_noise(join_noise(evidence, n_groups, xp), inverse, gamma, residuals, noise_change, xp)
-        slope_noise = noise[..., n_targets:] if n_groups > n_targets else evidence.slope_noise
-        evidence = evidence._replace(noise=noise[..., :n_targets], slope_noise=slope_noise)
+        noise = estimate_noise(join_noise(evidence, residuals, xp), inverse, gamma, residuals, noise_change, xp)
+        n = evidence.noise.shape[-1]
+        slope_noise = noise[..., n:] if len(residuals.matrices) > n else evidence.slope_noise
+        evidence = evidence._replace(noise=noise[..., :n], slope_noise=slope_noise)
     return evidence._replace(weights=weights), inverse
 
 
@@ -311,35 +305,6 @@ def unfold_laplace(triangle: np.ndarray, noise: np.ndarray) -> Laplace:
     factor = np.zeros((size, size))
     factor[np.tri(size, dtype=bool)] = triangle
     return Laplace(factor, noise)
-
-
-def approximate(evidence: Evidence, layers: Layers, residuals: Residuals, units: Layers, factor: float) -> Laplace:
-    """Estimate the precisions until they settle, with the weights held, and factor M⁻¹; all arrays are NumPy's.
-
-    M = U Uᵀ with an upper triangular U, as Cholesky's factorization finds it from the last row on; so F = U⁻ᵀ.
-
-    The parameters are those of `estimate_precisions` and `begin_evidence`.
-
-    Raises
-    ------
-    LinAlgError
-        If rounding hides the effects of some weights, or that M is positive definite.
-    """
-    for _ in range(MOST_ESTIMATES):
-        before = evidence
-        evidence, _ = estimate_precisions(before, layers, residuals, units, MOST_CHANGE, np)
-        # Halfway: where the data hardly determine a group of weights, estimates of its α swing
-        weights = combine_arrays(lambda old, new: np.sqrt(old * new), before.weights, evidence.weights)
-        evidence = evidence._replace(weights=weights)
-        pairs = zip(leaves(evidence), leaves(before))
-        if all((abs(new - old) <= LEAST_CHANGE * old).all() for new, old in pairs):
-            break
-    matrix: np.ndarray = find_matrix(evidence, layers, residuals, np)[0] * (evidence.noise.mean() * residuals.n)
-    upper = np.linalg.cholesky(matrix[::-1, ::-1])[::-1, ::-1]
-    lower = np.tril(np.linalg.inv(upper).T)
-    if not np.isfinite(lower).all():
-        raise np.linalg.LinAlgError
-    return Laplace(lower, 1.0 / (evidence.noise[0] * factor))
 
 
 def outputs_with_stds(

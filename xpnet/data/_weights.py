@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet._checks import choices, in_range
+from xpnet._checks import choices, in_range, is_list
 from xpnet.backends import Backend, to_host
 from xpnet.core.arrays import Array
 from xpnet.core.model import Model
@@ -100,14 +100,15 @@ def parse_slope_weight(slopes: Any, slope_weight: Any, n_in: int) -> float | lis
     >>> parse_slope_weight([[2.0, 3.0]], np.array([1, 0]), 2)
     [1.0, 0.0]
     """
-    is_one = not isinstance(slope_weight, list | tuple) and getattr(slope_weight, "shape", ()) == ()
-    numbers = np.array([slope_weight], object) if is_one else to_host(as_real_array(slope_weight, "slope_weight"))
-    if not is_one and numbers.shape != (n_in,):
-        raise ArgumentError(
-            f"slope_weight has shape {numbers.shape}, but must have ({n_in},); give one number, or one for each input"
-        )
-    remedy = "1 counts slopes as much as values"
-    weights = [in_range("slope_weight", number, 0, math.inf, remedy) for number in numbers.tolist()]
+    numbers, is_one = [slope_weight], not is_list(slope_weight) and getattr(slope_weight, "shape", ()) == ()
+    if not is_one:
+        array = to_host(as_real_array(slope_weight, "slope_weight"))
+        if array.shape != (n_in,):
+            raise ArgumentError(
+                f"slope_weight has shape {array.shape}, but must have ({n_in},); give one number, or one for each input"
+            )
+        numbers = array.tolist()
+    weights = [in_range("slope_weight", number, 0, math.inf, "1 counts slopes as much as values") for number in numbers]
     if slopes is None and weights != [1.0]:
         raise ArgumentError(
             f"slope_weight={slope_weight!r} is for slopes=, and there are none; give them, or leave it out"

@@ -280,8 +280,7 @@ def _add_bars(graph: Graph, net: Network, parts: Sequence[Part], results: Sequen
             if l > 1:
                 g = graph.add("MatMul", [delta, graph.constant(f"w_{l}{suffix}", w)], w.shape[1])
         products = graph.add("MatMul", [graph.add("Concat", slopes, factor.n, axis=-1), factor])
-        axes = graph.constant("axes", np.array([-1], np.int64))
-        variances.append(graph.add("ReduceSum", [graph.add("Mul", [products, products]), axes], 1, keepdims=1))
+        variances.append(graph.add("ReduceSumSquare", [products], 1, axes=[-1], keepdims=1))
     n = noise.n
     if a.n > n:  # the second half are predicted standard deviations
         own = graph.take_columns(a, np.arange(n, a.n))

@@ -8,13 +8,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.backends import on_host_only, require_bytes
-from xpnet.core.arrays import Array, Layers, combine_arrays, count_elements, map_arrays
+from xpnet.core.arrays import Array, Layers, combine_arrays, count_elements, leaves, map_arrays
 from xpnet.core.laplace import (
+    MOST_CHANGE,
     Evidence,
     Laplace,
     Residuals,
-    approximate,
     begin_evidence,
+    estimate_precisions,
+    find_matrix,
     init_evidence,
     square_data,
 )
@@ -25,6 +27,8 @@ from xpnet.data.source import Source
 from xpnet.errors import ArgumentError
 from xpnet.value import Objective, Value
 
+MOST_ESTIMATES = 100  # of the precisions, with the weights held
+LEAST_CHANGE = 1e-3  # of a precision, relative to itself; estimates that change less are the last
 MATRICES = 4  # of P × P numbers in memory at once, beside one for each group of residuals
 
 
@@ -77,14 +81,32 @@ def fit_to_examples(value: Value, source: Source) -> Laplace:
 def find_distribution(
     evidence: Evidence, layers: Layers, residuals: Residuals, units: Layers, factor: float
 ) -> Laplace:
-    """Find the distribution of the weights, whose arrays cannot be written to; see `approximate`."""
+    """Estimate the precisions until they settle, with the weights held, and factor M⁻¹; all arrays are NumPy's.
+
+    M = U Uᵀ with an upper triangular U, as Cholesky's factorization finds it from the last row on; so F = U⁻ᵀ. The
+    parameters are those of `estimate_precisions` and `begin_evidence`. The arrays of the result cannot be written to.
+    """
     try:
-        laplace = approximate(evidence, layers, residuals, units, factor)
+        for _ in range(MOST_ESTIMATES):
+            before = evidence
+            evidence, _ = estimate_precisions(before, layers, residuals, units, MOST_CHANGE, np)
+            # Halfway: where the data hardly determine a group of weights, estimates of its α swing
+            weights = combine_arrays(lambda old, new: np.sqrt(old * new), before.weights, evidence.weights)
+            evidence = evidence._replace(weights=weights)
+            pairs = zip(leaves(evidence), leaves(before))
+            if all((abs(new - old) <= LEAST_CHANGE * old).all() for new, old in pairs):
+                break
+        matrix: np.ndarray = find_matrix(evidence, layers, residuals, np)[0] * (evidence.noise.mean() * residuals.n)
+        upper = np.linalg.cholesky(matrix[::-1, ::-1])[::-1, ::-1]
+        lower = np.tril(np.linalg.inv(upper).T)
+        if not np.isfinite(lower).all():
+            raise np.linalg.LinAlgError
     except np.linalg.LinAlgError as error:
         raise ArgumentError(
             f"fit_laplace cannot tell the effects of the {count_elements(layers):,} weights and biases apart in "
             "float64, as with inputs or targets far from 0; make the network with standardize=True, or train longer"
         ) from error
+    laplace = Laplace(lower, 1.0 / (evidence.noise[0] * factor))
     for array in laplace:
         array.flags.writeable = False
     return laplace

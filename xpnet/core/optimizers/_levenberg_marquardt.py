@@ -20,12 +20,11 @@ from xpnet.core.laplace import (
     Residuals,
     begin_evidence,
     estimate_precisions,
-    find_decays,
     find_spread,
     init_evidence,
     square_data,
     sum_groups,
-    weigh_groups,
+    weigh_parts,
 )
 from xpnet.core.least_squares import (
     LEAST,
@@ -230,8 +229,9 @@ def take_damped_step(
     costs, minimized = compute_costs(layers), compute_costs
     if isinstance(memory, Evidence):
         known = None if other_cost else xp.concat(squares, axis=-1)
-        memory, decays, covariance = renew_precisions(memory, layers, matrices, known, minibatch, share, factor, xp)
-        of_groups = weigh_groups(memory, len(matrices), xp)
+        memory, (of_groups, decay), covariance = renew_precisions(
+            memory, layers, matrices, known, minibatch, share, factor, xp
+        )
         matrix, gradient = (sum_groups(of_groups, parts) for parts in (matrices, gradients))
         if other_cost:
             spread = find_spread(sigmas, layers, covariance, x, y.shape[-1], xp)
@@ -254,9 +254,9 @@ def take_damped_step(
     else:
         (matrix,), (gradient,), cost = matrices, gradients, average(costs)
         strength = sum((part for part in (minibatch.decay, weight_decay) if part is not None), 0.0 * damping)
-        decays = tuple((strength + 0.0 * w, 0.0 * b) for w, b in layers)
+        decay = join_layers(tuple((strength + 0.0 * w, 0.0 * b) for w, b in layers), xp)
         costs = costs + penalty(layers, strength, xp)
-    decay, parameters = join_layers(decays, xp), join_layers(layers, xp)
+    parameters = join_layers(layers, xp)
 
     def add_penalty(cost: Array, parameters: Array) -> Array:
         return cost + 0.5 * over_matrices(xp.sum, decay * parameters * parameters)
@@ -283,8 +283,8 @@ def renew_precisions(
     share: Array,
     factor: float,
     xp: Namespace,
-) -> tuple[Evidence, Layers, Array]:
-    """Estimate the precisions, if that is due; return them, the decay of each weight and bias, and their covariance.
+) -> tuple[Evidence, tuple[Array, Array], Array]:
+    """Estimate the precisions, if that is due; return them, what `weigh_parts` does, and the covariance of weights.
 
     Parameters
     ----------
@@ -323,4 +323,4 @@ def renew_precisions(
         mu=xp.where(has_settled, 0.0 * memory.mu, memory.mu),  # which begins anew
         growth=xp.where(has_settled, 0.0 * memory.growth, memory.growth),
     )
-    return memory, find_decays(memory, layers, n, xp), inverse / n
+    return memory, weigh_parts(memory, layers, residuals, xp), inverse / n
