@@ -20,7 +20,7 @@ from xpnet.backends.base import precision
 from xpnet.core.activations import Activation
 from xpnet.core.arrays import Array, Layers, Namespace
 from xpnet.core.dual import jvp
-from xpnet.core.laplace import outputs_with_changes, outputs_with_stds
+from xpnet.core.laplace import Laplace, outputs_with_changes, outputs_with_stds
 from xpnet.errors import ArgumentError
 from xpnet.inference import Bars, combine_slopes, compute_in_units, drop_single, to_given_inputs
 from xpnet.value import Value
@@ -44,8 +44,7 @@ def find_posterior(bars: Bars, x: Any) -> Posterior:
     # The function has no noise, and a calibration is one of targets, which have
     values = [
         value._replace(calibration=None, laplace=laplace._replace(noise=0.0 * laplace.noise))
-        for value in bars.values
-        if (laplace := value.laplace)
+        for value, laplace in zip(bars.values, map(_get_laplace, bars.values))
     ]
     return differentiate_bars(bars._replace(values=values), x)
 
@@ -72,7 +71,7 @@ def find_covariance(bars: Bars, x: Any) -> Array:
         f"covariance between {m:,} rows needs",
         "give fewer rows, or take sample(x, n)",
     )
-    members = [compute_in_units(value, x, outputs_with_changes, _factor(value)) for value in bars.values]
+    members = [compute_in_units(value, x, outputs_with_changes, _get_laplace(value).factor) for value in bars.values]
     dtype = precision(tuple(members))
     with backend.scope(dtype):
         members = [backend.asarray(member, dtype) for member in members]
@@ -88,7 +87,7 @@ def find_covariance(bars: Bars, x: Any) -> Array:
 
 def sample_functions(value: Value, x: Any, n: int) -> Array:
     """Compute the values of n functions, (n, m, n_targets); see `Network.sample`."""
-    n, factor = count("n", n, 1), _factor(value)
+    n, factor = count("n", n, 1), _get_laplace(value).factor
     z = np.random.default_rng(value.seeds.dropout).standard_normal((n, len(factor)))
     parts, xp = compute_in_units(value, x, outputs_with_changes, factor @ z.T), value.xp
     with value.scope(), value.output_scope():
@@ -128,15 +127,15 @@ def linearize_bars(
 
 def _differentiate_member(value: Value, x: Any) -> Array:
     """Predict the bars of a network with their derivatives, (m, n_targets, 2 (1 + n_in))."""
-    assert value.laplace is not None
     with value.scope():
         directions = to_given_inputs(value, value.backend.asarray(np.eye(value.model.n_in)[:, None, :], value.dtype))
-    return compute_in_units(value, x, linearize_bars, value.laplace.factor, value.laplace.noise, directions)
+    laplace = _get_laplace(value)
+    return compute_in_units(value, x, linearize_bars, laplace.factor, laplace.noise, directions)
 
 
-def _factor(value: Value) -> np.ndarray:
+def _get_laplace(value: Value) -> Laplace:
     assert value.laplace is not None
-    return value.laplace.factor
+    return value.laplace
 
 
 def _require_laplace(bars: Bars, what: str) -> None:

@@ -86,14 +86,13 @@ def _read_rows(term: Term, present: Present, to_numpy: Callable[[Array], np.ndar
 def _solve(rows: np.ndarray, n: int) -> tuple[np.ndarray, ...]:
     """Compute G⁺ of coefficients, after n weights, the diagonal of J J⁺, r − J J⁺ r, and which ones are determined."""
     sizes = np.maximum(np.linalg.norm(rows[:, n:-1], axis=0), np.finfo(np.float64).tiny)
-    rest, basis = remove(rows[:, :n], rows[:, n:] / [*sizes, 1.0])
-    others, s, combinations = np.linalg.svd(rest[:, :-1], full_matrices=False)
-    is_known = s > NO_COEFFICIENT
+    rest, basis = remove(rows[:, :n], rows[:, n:-1] / sizes)
+    others, s, combinations = np.linalg.svd(rest, full_matrices=False)
+    is_known, r = s > NO_COEFFICIENT, rows[:, -1]
     others, known = others[:, is_known], combinations[is_known]
     moves = (known.T / s[is_known]) @ others.T / sizes[:, None]
-    leverage = np.sum(basis**2, axis=1) + np.sum(others**2, axis=1)
-    last = rest[:, -1] - others @ (others.T @ rest[:, -1])
-    return moves, leverage, last, np.sum(known**2, axis=0) > 1.0 - PART**2
+    basis = np.concatenate([basis, others], axis=1)
+    return moves, np.sum(basis**2, axis=1), r - basis @ (basis.T @ r), np.sum(known**2, axis=0) > 1.0 - PART**2
 
 
 def _find_noise(term: Term, rest: np.ndarray, leverage: np.ndarray) -> float:

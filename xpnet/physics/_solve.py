@@ -1,8 +1,9 @@
 """Solving differential equations: Levenberg-Marquardt on the residuals of terms."""
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ def solve(
     with value.scope():
         parsed, intervals = parse_terms(terms, make_present(value, first), value), parse_bounds(bounds, first)
         ends = parse_edges(time, edges, parsed, steps, value)
-        descent = Descent(value, parsed, first, intervals, optimizer, redraw, time or 0, ends, steps)
+        descent = Descent(value, parsed, first, intervals, optimizer, redraw, time or 0, ends)
         points = value.xp.concat([value.xp.reshape(term.x, (-1, value.model.n_in)) for term in descent.terms], axis=0)
         targets = value.backend.asarray(np.zeros((points.shape[0], 1)), value.dtype)  # what residuals should be
     learnt = f", learning {', '.join(first)}" if first else ""
@@ -75,6 +76,7 @@ def solve(
     return train([Job(value, data, plan, net)], runner=nullcontext(descent))
 
 
+@dataclass(eq=False)
 class Descent(Callback):
     """The runner of `solve`: in each step, weights and coefficients change if the cost of all points then falls.
 
@@ -95,35 +97,31 @@ class Descent(Callback):
         Says how the damping begins.
     redraw
         The number of steps after which points are drawn anew.
-    time, edges, steps
-        The input that is time; the ends of windows, in which the residuals are minimized in turn; and the number of
-        steps of all windows.
+    time, edges
+        The input that is time; and the end of the window of each step.
     """
+
+    value: Value
+    terms: Sequence[Term]
+    first: dict[str, float]
+    bounds: np.ndarray
+    optimizer: LevenbergMarquardt
+    redraw: int
+    time: int
+    edges: Sequence[float]
 
     division = ()  # a lone network has no group
 
-    def __init__(
-        self,
-        value: Value,
-        terms: Sequence[Term],
-        first: dict[str, float],
-        bounds: np.ndarray,
-        optimizer: LevenbergMarquardt,
-        redraw: int,
-        time: int,
-        edges: Sequence[float],
-        steps: int,
-    ) -> None:
-        self.value, self.terms, self.first, self.bounds, self.redraw = value, terms, first, bounds, redraw
-        self.weights = [term.weight for term in terms]  # as given; the terms have them all from the first step on
-        self.time, self.edges, self.window, self.all_steps = time, edges, 0, steps
-        self.draws = any(term.draw is not None for term in terms)
-        state = init_optimizer(optimizer, value.layers, value.place)
+    def __post_init__(self) -> None:
+        """Begin at the value."""
+        self.weights = [term.weight for term in self.terms]  # as given; terms have them all from the first step on
+        self.draws = any(term.draw is not None for term in self.terms)
+        state = init_optimizer(self.optimizer, self.value.layers, self.value.place)
         self.damping, self.memory = state.hyperparameters.damping, state.memory
-        self.run_fields = {"optimizer": repr(optimizer), "lr": ""}
-        self.steps, self.has_moved = 0, False
-        self.coefficients, self.adds = first, tuple(first)
-        self._begin(value)
+        self.run_fields = {"optimizer": repr(self.optimizer), "lr": ""}
+        self.steps, self.has_moved, self.edge = 0, False, math.inf
+        self.coefficients, self.adds = self.first, tuple(self.first)
+        self._begin(self.value)
 
     def _begin(self, value: Value) -> None:
         """Begin at a value: with its coefficients, if they have begun at the same first ones, else with the present."""
@@ -145,21 +143,21 @@ class Descent(Callback):
         """Split parameters into layers and coefficients, with which residuals are computed."""
         value, first = self.value, parameters.shape[0] - len(self.first)
         numbers = {name: parameters[first + k, 0] for k, name in enumerate(self.first)}
-        layers, edge = split_layers(parameters, value.layers, value.xp), self.edges[self.window]
-        return Present(layers, value.model.sigmas, numbers, value.xp, self.time, edge)
+        layers = split_layers(parameters, value.layers, value.xp)
+        return Present(layers, value.model.sigmas, numbers, value.xp, self.time, self.edge)
 
     def run(self, values: Mapping[int, Value], chunks: Mapping[int, Chunk]) -> ChunkResults:
         """Take a step from a value, which callbacks may have given. Synchronizes."""
         value, changes = values[0], dict[str, Any]()
         if value.stored is not self.stored or value.objective is not self.objective:
             self._begin(value)
-        window = self.steps * len(self.edges) // self.all_steps
-        if moves := window > self.window:
-            self.window, self.linear = window, None
-            self.memory = self.memory._replace(mu=0.0 * self.memory.mu, growth=0.0 * self.memory.growth)
+        if moves := self.edges[self.steps] != self.edge:
+            self.edge, self.linear = self.edges[self.steps], None
+            self.memory = map_arrays(lambda part: 0.0 * part, self.memory)
         if draws := self.draws and self.steps > 0 and self.steps % self.redraw == 0:
             rng = make_generator(value.generator)
-            self.terms, self.linear = [self._draw(term, k, rng) for k, term in enumerate(self.terms)], None
+            self.terms = [self._draw(term, k, rng) if term.draw else term for k, term in enumerate(self.terms)]
+            self.linear = None
             changes["generator"] = rng.bit_generator.state
         if draws or moves or self.steps % RENEWAL == 0:
             self._weigh()
@@ -181,8 +179,8 @@ class Descent(Callback):
     def on_epoch_end(self, logs: dict[str, Any]) -> None:
         """Look at what the step has led to: the damping at its bound means that no step lowers the cost any more."""
         logs.update(self.coefficients)
-        is_last = self.edges[self.window] == np.inf
-        self.training.stopped |= is_last and not self.draws and float(self.memory.growth) >= LARGEST_GROWTH
+        can_change = self.draws or self.edge < math.inf
+        self.training.stopped |= not can_change and float(self.memory.growth) >= LARGEST_GROWTH
 
     def on_train_end(self) -> None:
         """Warn if no step has lowered the cost; else add the standard errors of coefficients to the last logs."""
@@ -242,9 +240,7 @@ class Descent(Callback):
         return linear._replace(matrix=xp.matmul(rows, rows.mT), few=(r, rows))
 
     def _draw(self, term: Term, k: int, rng: np.random.Generator) -> Term:
-        """Draw points anew for term k, if it can, in proportion to |r| plus its mean. Synchronizes."""
-        if term.draw is None:
-            return term
+        """Draw points anew for term k, in proportion to |r| plus its mean. Synchronizes."""
         value, m = self.value, term.x.shape[0]
         candidates = draw_points(term, k, CANDIDATES * m, rng, value)
         r = evaluate(candidates, self.unpack(self.parameters))

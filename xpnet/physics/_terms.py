@@ -101,23 +101,23 @@ def parse_terms(terms: Any, present: Present, value: Value) -> list[Term]:
     """
     if not is_list(terms) or not terms or not all(isinstance(term, Term) for term in terms):
         raise ArgumentError(f"terms={show(terms)} must be a list of xpnet.Term, one for each equation")
-    taken = [_find_coefficients(term.residual, present.coefficients) for term in terms]
+    taken, residuals = zip(*(_give(term.residual, present.coefficients) for term in terms))
     for name in set(present.coefficients).difference(*taken):
         raise ArgumentError(
             f"coefficients has {name!r}, which no residual takes; write it as a further argument, as in "
             f"residual(x, u, du, ddu, xp, {name})"
         )
     placed = (
-        replace(term, x=read_points(term.x, f"x of term {k}", value), residual=_give(term.residual, its_names))
-        for k, (term, its_names) in enumerate(zip(terms, taken))
+        replace(term, x=read_points(term.x, f"x of term {k}", value), residual=residual)
+        for k, (term, residual) in enumerate(zip(terms, residuals))
     )
     return check_residuals(placed, present, value)
 
 
 def parse_edges(time: Any, edges: Any, terms: Sequence[Term], steps: int, value: Value) -> list[float]:
-    """Check the ends of windows of time; the last one holds all points."""
+    """Check the ends of windows of time; return that of each step. The last window holds all points."""
     if time is None and edges is None:
-        return [math.inf]
+        return [math.inf] * steps
     n_in = value.model.n_in
     if count("time", time, 0) >= n_in:
         raise ArgumentError(f"time={show(time)} must be the number of an input, from 0 to {n_in - 1}")
@@ -132,7 +132,7 @@ def parse_edges(time: Any, edges: Any, terms: Sequence[Term], steps: int, value:
     windows = [*(end for end in ends[1:] if end < high), math.inf]
     if len(windows) > steps:
         raise ArgumentError(f"steps={steps} must be at least the number of windows of edges={show(edges)}")
-    return windows
+    return [windows[k * len(windows) // steps] for k in range(steps)]
 
 
 def parse_solution(caller: str, terms: Any, value: Value) -> list[Term]:
@@ -144,16 +144,12 @@ def parse_solution(caller: str, terms: Any, value: Value) -> list[Term]:
     return weigh_terms(parse_terms(terms, present, value), present)
 
 
-def _find_coefficients(residual: Any, names: Iterable[str]) -> list[str]:
-    """Find the names that a residual takes as arguments."""
+def _give(residual: Any, coefficients: Iterable[str]) -> tuple[list[str], Callable[..., Any]]:
+    """Find the coefficients that a residual takes; make one of it that is given all."""
     parameters = inspect.signature(residual).parameters
     takes_all = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
-    return [name for name in names if takes_all or name in parameters]
-
-
-def _give(residual: Any, names: Sequence[str]) -> Callable[..., Any]:
-    """Make a residual that is given all coefficients of one that takes those of some names."""
-    return lambda *arguments, **numbers: residual(*arguments, **{name: numbers[name] for name in names})
+    names = [name for name in coefficients if takes_all or name in parameters]
+    return names, lambda *arguments, **numbers: residual(*arguments, **{name: numbers[name] for name in names})
 
 
 def read_points(x: Any, name: str, value: Value) -> Array:
