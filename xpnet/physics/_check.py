@@ -8,7 +8,7 @@ import numpy as np
 
 from xpnet.inference import table
 from xpnet.physics._residuals import Term, evaluate
-from xpnet.physics._sampling import find_sampling, find_standard_errors
+from xpnet.physics._sampling import find_sampling
 from xpnet.physics._terms import draw_points, find_solution, parse_solution
 from xpnet.value import Value, make_table
 
@@ -69,7 +69,7 @@ def check_solution(value: Value, terms: Sequence[Term]) -> SolutionCheck:
     rng = np.random.default_rng(SEED)
     with value.scope():
         terms = parse_solution("check_solution", terms, value)
-        covariance, shifts, noise, _ = find_sampling(terms, value)
+        sampling = find_sampling(terms, value)
         rows = [
             {
                 "term": k,
@@ -78,16 +78,17 @@ def check_solution(value: Value, terms: Sequence[Term]) -> SolutionCheck:
                 "residual_elsewhere": measure(draw_points(term, k, m, rng, value)) if term.draw else np.nan,
                 "noise": float(std),
             }
-            for k, (term, std) in enumerate(zip(terms, noise))
+            for k, (term, std) in enumerate(zip(terms, sampling.noise))
         ]
-    columns = zip((value.objective.coefficients or {}).items(), find_standard_errors(covariance), shifts.tolist())
+    fitted = value.objective.coefficients or {}
+    columns = zip(fitted.items(), sampling.standard_errors, sampling.shifts.tolist())
     coefficients = [
         {"coefficient": name, "value": number, "standard_error": error, "shift": shift, "at_bound": at_bound}
         for (name, (_, number, at_bound)), error, shift in columns
     ]
     costs = [np.nan] * 11 + value.history["cost"]
     cost = {"cost": costs[-1], "lowered_in_10_steps": 1.0 - costs[-1] / costs[-11] if costs[-11] else 0.0}
-    return SolutionCheck(rows, coefficients, covariance, cost)
+    return SolutionCheck(rows, coefficients, sampling.covariance, cost)
 
 
 def _format(part: Any) -> str:

@@ -13,12 +13,13 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
-from operator import itemgetter, mul
+from functools import partial, reduce
+from operator import add, itemgetter, mul
 from typing import Annotated, Any, NamedTuple
 
 from xpnet._checks import Real, check_fields, in_range, is_text, show
 from xpnet.core.activations import Activation
-from xpnet.core.arrays import Array, Layers, Namespace, count_elements, map_arrays, rows_per_block
+from xpnet.core.arrays import Array, Layers, Namespace, combine_arrays, count_elements, map_arrays, rows_per_block
 from xpnet.core.dual import jvp, unit_vectors
 from xpnet.core.least_squares import LEAST, LinearProblem
 from xpnet.errors import ArgumentError
@@ -131,9 +132,11 @@ class SecondDerivatives(list[Array]):
         if len(key) != 2 or not {*key} <= {*range(len(self))}:
             raise IndexError(f"there is no ddu{[*key]}: give two numbers of inputs, from 0 to {len(self) - 1}")
         j, k = sorted(key)
-        if j != k and (j, k) not in self.mixed:
+        if j == k:
+            return self[j]
+        if (j, k) not in self.mixed:
             raise MissingPairError(j, k)
-        return self[j] if j == k else 0.5 * (self.mixed[j, k] - self[j] - self[k])
+        return 0.5 * (self.mixed[j, k] - self[j] - self[k])
 
 
 class Present(NamedTuple):
@@ -166,11 +169,8 @@ def add_pairs(term: Term, present: Present) -> Term:
 
 def mean_cost(terms: Sequence[Term], present: Present) -> Array:
     """Compute the cost, ½ Σ w/m Σ r²."""
-    total: Any = 0.0
-    for term in terms:
-        r = evaluate(term, present)
-        total = total + term.weight / r.shape[0] * present.xp.sum(r * r)
-    return 0.5 * total
+    means = (term.weight / term.x.shape[0] * present.xp.sum(evaluate(term, present) ** 2) for term in terms)
+    return 0.5 * reduce(add, means)
 
 
 def weigh_terms(terms: Sequence[Term], present: Present) -> list[Term]:
@@ -243,13 +243,11 @@ def linearize(terms: Sequence[Term], present: Present) -> LinearProblem:
     if sum(term.x.shape[0] for term in terms) < count_elements(present.layers) + len(present.coefficients):
         r, rows = (xp.concat(part, axis=0) for part in zip(*parts))
         largest = xp.max(xp.sum(rows * rows, axis=0))
-        cost = 0.5 * xp.sum(r * r)
-        return LinearProblem(xp.matmul(rows, rows.mT), xp.matmul(rows.mT, r), largest, cost, few=(r, rows))
-    sums: list[Array] = []
-    for r, rows in parts:
-        products = xp.matmul(rows.mT, rows), xp.matmul(rows.mT, r), 0.5 * xp.sum(r * r)
-        sums = [x + y for x, y in zip(sums, products)] if sums else [*products]
-    matrix, gradient, cost = sums
+        return LinearProblem(
+            xp.matmul(rows, rows.mT), xp.matmul(rows.mT, r), largest, 0.5 * xp.sum(r * r), few=(r, rows)
+        )
+    products = ((xp.matmul(rows.mT, rows), xp.matmul(rows.mT, r), 0.5 * xp.sum(r * r)) for r, rows in parts)
+    matrix, gradient, cost = reduce(partial(combine_arrays, add), products)
     return LinearProblem(matrix, gradient, xp.max(xp.linalg.diagonal(matrix)), cost)
 
 

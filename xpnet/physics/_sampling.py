@@ -38,6 +38,11 @@ class Sampling(NamedTuple):
     noise: np.ndarray  # the standard deviation of the residuals of each term; 0 of equations, NaN if too few are left
     blocks: list[np.ndarray]  # of each term, the rows of J, but for coefficients that are held, and r
 
+    @property
+    def standard_errors(self) -> list[float]:
+        """The standard errors of the coefficients."""
+        return np.sqrt(np.diagonal(self.covariance)).tolist()
+
 
 def find_sampling(terms: Sequence[Term], value: Value) -> Sampling:
     """Find the covariance of the coefficients that `solve` has found. Synchronizes."""
@@ -57,11 +62,6 @@ def find_sampling(terms: Sequence[Term], value: Value) -> Sampling:
         covariance[np.ix_(free, free)] = effects @ effects.T
         covariance[free[~is_known], free[~is_known]] = np.inf
     return Sampling(covariance, shifts, noise, blocks)
-
-
-def find_standard_errors(covariance: np.ndarray) -> list[float]:
-    """List the standard errors of coefficients with a covariance."""
-    return np.sqrt(np.diagonal(covariance)).tolist()
 
 
 def remove(columns: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -17,7 +17,7 @@ from xpnet.data.sampling import IN_ORDER, make_generator
 from xpnet.data.source import Chunk, Resident
 from xpnet.errors import DivergenceError
 from xpnet.physics._residuals import Present, Term, evaluate, linearize, mean_cost, weigh_terms
-from xpnet.physics._sampling import find_sampling, find_standard_errors
+from xpnet.physics._sampling import find_sampling
 from xpnet.physics._terms import (
     check_network,
     draw_points,
@@ -187,8 +187,7 @@ class Descent(Callback):
         if self.training.completed and not self.has_moved:
             warn_of_no_step("solve", self.training.history)
         elif self.has_moved and self.first and any(term.noise for term in self.terms):
-            sampling = find_sampling(self.terms, self.training.value)
-            pairs = zip(self.first, find_standard_errors(sampling.covariance))
+            pairs = zip(self.first, find_sampling(self.terms, self.training.value).standard_errors)
             self.training.history.rows[-1] |= {f"{name}_standard_error": error for name, error in pairs}
 
     def _weigh(self) -> None:
