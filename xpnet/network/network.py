@@ -609,7 +609,7 @@ class Network:
         return self.history
 
     def check_solution(self, terms: Sequence[Term]) -> SolutionCheck:
-        """Check how well `solve` has fitted the network to `terms`; print the result. Synchronizes.
+        """Check how well `solve` has fitted the network to `terms`; the result prints tables. Synchronizes.
 
         It holds the residuals of each term, and the coefficients with their standard errors and covariance, if terms
         have `noise`; see :doc:`/use/inverse-problems`.

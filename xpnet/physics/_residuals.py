@@ -153,7 +153,7 @@ class Present(NamedTuple):
 def evaluate(term: Term, present: Present) -> Array:
     """Compute the residuals of a term at its points, (m, 1)."""
     arguments, _ = _list_arguments(term, present)
-    return _call(term, present, arguments, present.xp)
+    return _call(term, present, *arguments, present.xp)
 
 
 def add_pairs(term: Term, present: Present) -> Term:
@@ -218,17 +218,13 @@ def mixes_rows(term: Term, present: Present, draw: Callable[[tuple[int, ...]], A
     n_outputs = len(arguments) - len(present.coefficients)
     x, outputs, numbers = arguments[0], arguments[1:n_outputs], arguments[n_outputs:]
 
-    def residual(*arguments: Any) -> Array:
-        *arrays, xp = arguments
-        return _call(term, present, arrays, xp)
-
     is_mixed = False
     for noise in (0.0, 1.0):
         at = [x, *(part + noise * draw(part.shape) for part in outputs), *numbers]
         directions, factors = [draw(part.shape) for part in outputs], draw((x.shape[0], 1))
         tangents = [[None, *part, *[None] * len(numbers)] for part in (directions, [factors * d for d in directions])]
         with suppress(Exception) if noise else nullcontext():  # there, a residual may refuse its arguments
-            change, other = (jvp(residual, at, part, xp)[1] for part in tangents)
+            change, other = (jvp(partial(_call, term, present), at, part, xp)[1] for part in tangents)
             is_mixed |= bool(xp.any(xp.abs(other - factors * change) > ROUNDING * xp.abs(factors * change)))
     return is_mixed
 
@@ -262,8 +258,7 @@ def compute_rows(term: Term, present: Present) -> Iterator[tuple[Array, Array]]:
     n_streams = len(arguments) - 1 - len(present.coefficients)
 
     def residual(*arguments: Any) -> Array:
-        *arrays, xp = arguments
-        return math.sqrt((term.weight or 1.0) / m) * _call(term, present, arrays, xp)
+        return math.sqrt((term.weight or 1.0) / m) * _call(term, present, *arguments)
 
     r = residual(*arguments, xp)
     columns = [_differentiate(residual, arguments, i, xp) for i in range(1, len(arguments))]
@@ -306,13 +301,14 @@ def _list_arguments(term: Term, present: Present) -> tuple[list[Array], list[Tra
     return [x, *(xp.reshape(part, (x.shape[0], -1)) for part in parts), *present.coefficients.values()], trace
 
 
-def _call(term: Term, present: Present, arguments: Sequence[Array], xp: Namespace) -> Array:
-    """Call the residual with `_list_arguments`; return (m, 1)."""
+def _call(term: Term, present: Present, *arguments: Any) -> Array:
+    """Call the residual with `_list_arguments` and their namespace; return (m, 1)."""
+    x, *arrays, xp = arguments
     m, n_in, n_lines = term.x.shape[0], term.x.shape[-1], term.x.shape[-1] + len(term.pairs)
-    u, *derivatives = (xp.reshape(part, (*term.x.shape[:-1], -1)) for part in arguments[1 : 2 + 2 * n_lines])
+    u, *derivatives = (xp.reshape(part, (*term.x.shape[:-1], -1)) for part in arrays[: 1 + 2 * n_lines])
     du, ddu = derivatives[:n_in], SecondDerivatives(derivatives[n_lines:], n_in, term.pairs)
-    numbers = dict(zip(present.coefficients, arguments[2 + 2 * n_lines :]))
-    r = term.residual(arguments[0], u, du, ddu, xp, **numbers)
+    numbers = dict(zip(present.coefficients, arrays[1 + 2 * n_lines :]))
+    r = term.residual(x, u, du, ddu, xp, **numbers)
     shape = tuple(getattr(r, "shape", ()))
     if shape not in ((m,), (m, 1)):
         raise ArgumentError(

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -176,7 +176,8 @@ def read_points(x: Any, name: str, value: Value) -> Array:
 
 def draw_points(term: Term, k: int, n: int, rng: np.random.Generator, value: Value) -> Term:
     """Give term k, which has a `draw`, n points that are drawn anew."""
-    points = read_points(cast("Callable[..., Any]", term.draw)(rng, n), f"draw of term {k}", value)
+    assert term.draw is not None
+    points = read_points(term.draw(rng, n), f"draw of term {k}", value)
     if points.shape != (shape := (n, *term.x.shape[1:])):
         raise ArgumentError(f"draw of term {k} has shape {tuple(points.shape)}, but must have {tuple(shape)}")
     return replace(term, x=points)
