@@ -1,4 +1,10 @@
-"""Fitting the Laplace approximation, block by block; the formulas are in `core.laplace`."""
+"""Fitting the Laplace approximation; the formulas are in `core.laplace`.
+
+To examples, it is fitted block by block. Where weights were fitted to equations, each observation has the precision of
+its noise. Equations have that of their weights, in proportion to those of the observations, as in the cost that `solve`
+has minimized. Coefficients have a flat prior: what their columns can bring about is taken out of the rows of J, which
+gives the distribution of the weights for all their values.
+"""
 
 from collections.abc import Sequence
 from functools import partial
@@ -7,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from xpnet._checks import is_list
 from xpnet.backends import on_host_only, require_bytes
 from xpnet.core.arrays import Array, Layers, combine_arrays, count_elements, leaves, map_arrays
 from xpnet.core.laplace import (
@@ -23,8 +30,12 @@ from xpnet.core.laplace import (
 from xpnet.core.least_squares import LEAST, SQUARED, has_noise, normal_equations
 from xpnet.core.minibatch import Batch, Minibatch, make_minibatch
 from xpnet.core.model import count_parameters
+from xpnet.data.open import add_slopes, open_source
 from xpnet.data.source import Source
 from xpnet.errors import ArgumentError
+from xpnet.physics._residuals import Term
+from xpnet.physics._sampling import find_sampling, remove
+from xpnet.physics._terms import parse_solution
 from xpnet.value import Objective, Value
 
 MOST_ESTIMATES = 100  # of the precisions, with the weights held
@@ -46,6 +57,15 @@ class Sums(NamedTuple):
     weight: Array  # of all examples
 
 
+def fit_laplace(value: Value, data: Any, slopes: Any) -> Laplace:
+    """Find the distribution of the weights, by training examples or by the terms of `solve`. Synchronizes."""
+    if is_list(data) and any(isinstance(part, Term) for part in data[:1]):
+        if slopes is not None:
+            raise ArgumentError("slopes are for training examples, and these are terms; leave them out")
+        return _fit_to_terms(value, data)
+    return fit_to_examples(value, add_slopes(open_source(data, "train_data", value.reader), slopes))
+
+
 def fit_to_examples(value: Value, source: Source) -> Laplace:
     """Find the distribution of the weights from training examples; see `Network.fit_laplace`. Synchronizes.
 
@@ -53,7 +73,7 @@ def fit_to_examples(value: Value, source: Source) -> Laplace:
     the network.
     """
     n_in = 0 if source.reader.slope_weight is None else value.model.n_in
-    require_fit(value, n_in)
+    _require_fit(value, n_in)
     _require_fit_to_data(value, has_slopes=n_in > 0)
     model, backend = value.model, value.backend
     factor = 1.0 if model.cost.has_std else SQUARED[model.cost.name](model.n_out)
@@ -74,11 +94,36 @@ def fit_to_examples(value: Value, source: Source) -> Laplace:
     else:
         residuals = Residuals(matrices, sums.n, np.hstack(sums.squares) / sums.weight, sums.counts)
     evidence, units = begin_evidence(evidence, inputs, variance, factor, np)
-    laplace = find_distribution(evidence, layers, residuals, units, factor)
+    laplace = _find_distribution(evidence, layers, residuals, units, factor)
     return laplace._replace(noise=laplace.noise[: model.n_targets])
 
 
-def find_distribution(
+def _fit_to_terms(value: Value, terms: Sequence[Term]) -> Laplace:
+    """Find the distribution of the weights of a solution, whatever its coefficients are. Synchronizes."""
+    _require_fit(value)
+    with value.scope():
+        terms = parse_solution("fit_laplace", terms, value)
+        *_, noise, blocks = find_sampling(terms, value)
+        layers = map_arrays(value.backend.to_numpy, value.layers)
+    if np.isnan(noise).any() or not noise.any():
+        raise ArgumentError(
+            "fit_laplace needs the noise of observations; give their terms noise=, and a number where there are too "
+            'few of them for "estimate"'
+        )
+    seen = noise > 0.0
+    weights, lengths = np.array([[term.weight, term.x.shape[0]] for term in terms]).T
+    precisions = lengths / np.where(seen, noise, 1.0) ** 2 / weights
+    precisions[~seen] = np.average(precisions[seen], weights=weights[seen])
+    rows = np.concatenate([np.sqrt(precision) * block for precision, block in zip(precisions, blocks)])
+    n = count_elements(layers)
+    rows, _ = remove(rows[:, n:-1], rows[:, :n])
+    evidence, squares = init_evidence(layers, np.zeros(())), np.ones((1, value.model.n_in))
+    evidence, units = begin_evidence(evidence, squares, np.ones((1, 1)), 1.0, np)
+    laplace = _find_distribution(evidence, layers, Residuals([rows.T @ rows], np.array(1.0)), units, 1.0)
+    return laplace._replace(noise=np.broadcast_to(0.0, value.model.n_targets))
+
+
+def _find_distribution(
     evidence: Evidence, layers: Layers, residuals: Residuals, units: Layers, factor: float
 ) -> Laplace:
     """Estimate the precisions until they settle, with the weights held, and factor M⁻¹; all arrays are NumPy's.
@@ -140,7 +185,7 @@ def _sum_block(value: Value, layers: Layers, factor: float, minibatch: Minibatch
     return Sums(tuple(matrices), tuple(of_residuals), *sums, n=xp.sum(is_used), weight=xp.sum(w))
 
 
-def require_fit(value: Value, n_slopes: int = 0) -> None:
+def _require_fit(value: Value, n_slopes: int = 0) -> None:
     """Refuse a network that does not minimize squared errors, or whose matrices do not fit into memory.
 
     With slopes, there is a matrix for each input by which they are, and `n_slopes` is their number.

@@ -68,9 +68,7 @@ def remove(columns: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndar
     """Take combinations of columns, but for those that are rounding, out of others; return the orthonormal basis."""
     basis, s, _ = np.linalg.svd(columns, full_matrices=False)
     basis = basis[:, s > NO_WEIGHT * s.max(initial=0.0)]
-    for _ in range(2):  # the second time removes the rounding of the first
-        others = others - basis @ (basis.T @ others)
-    return others, basis
+    return others - basis @ (basis.T @ others), basis
 
 
 def _read_rows(term: Term, present: Present, to_numpy: Callable[[Array], np.ndarray]) -> np.ndarray:
