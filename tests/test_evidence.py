@@ -68,21 +68,20 @@ def test_the_precisions_have_the_greatest_evidence(n_targets):
     assert np.abs(elsewhere).max() > 1
 
 
-@pytest.mark.parametrize("standardize", [False, True])
-def test_slopes_have_a_precision_by_each_input(standardize):
+def test_slopes_have_a_precision_by_each_input():
     """In a linear network, they are weights. The second input misses some, and the last all of them; two targets."""
     rng, w = np.random.default_rng(1), np.array([[1.0, 0.3, 0.2], [-0.4, 0.8, 0.3]])
     x, slopes = rng.standard_normal((30, 3)), w + [0.3, 0.02, 1.0] * rng.standard_normal((30, 2, 3))
     y = x @ w.T + 0.5 + [0.2, 0.1] * rng.standard_normal((30, 2))
     slopes[:10, 0, 1], slopes[..., 2] = np.nan, np.nan
-    net, other = (make((3, 2), standardize=standardize) for _ in range(2))
-    net.train((x, y), 200, slopes=slopes, **TRAIN)
+    net, other = (make((3, 2), standardize=True) for _ in range(2))
+    net.train((x, y), 100, slopes=slopes, **TRAIN)
     memory, units = net.state.optimizer.memory, np.eye(8)
-    x_std, y_std = (x.std(axis=0), y.std(axis=0)) if standardize else (np.ones(3), np.ones(2))
-    inputs, targets = ((x - x.mean(axis=0)) / x_std, y - y.mean(axis=0)) if standardize else (x, y)
+    x_std, y_std = x.std(axis=0), y.std(axis=0)
+    inputs, targets = (x - x.mean(axis=0)) / x_std, (y - y.mean(axis=0)) / y_std
     # The parameters are the weights of one target, those of the other, and the biases
     points = [inputs @ units[3 * k : 3 * k + 3] + units[6 + k] for k in range(2)]
-    blocks = [(k, points[k], targets[:, k] / y_std[k]) for k in range(2)]
+    blocks = [(k, points[k], targets[:, k]) for k in range(2)]
     for k, j in ((0, 0), (0, 1), (1, 0), (1, 1)):
         known = slopes[~np.isnan(slopes[:, k, j]), k, j] * x_std[j] / y_std[k]
         blocks.append((2 + j, np.tile(units[3 * k + j], (len(known), 1)), known))
@@ -103,7 +102,7 @@ def test_slopes_have_a_precision_by_each_input(standardize):
     variances = [1 / precisions[k] + np.sum(points[k] @ covariance * points[k], axis=1) for k in range(2)]
     net.fit_laplace((x, y), slopes=slopes)
     np.testing.assert_allclose(net.predict_std(x), np.sqrt(variances).T * y_std, rtol=1e-4)
-    other.train((x, y), 200, slopes=slopes, optimizer=LevenbergMarquardt(), progress=False)
+    other.train((x, y), 20, slopes=slopes, optimizer=LevenbergMarquardt(), progress=False)
     other.fit_laplace((x, y), slopes=slopes)  # finds all precisions
     np.testing.assert_allclose(other.predict_std(x), net.predict_std(x), rtol=0.1)
 
@@ -112,21 +111,23 @@ def test_targets_that_can_all_be_fitted_say_nothing_of_their_noise():
     """They are exact here, and the slopes are not; else their precision would grow until the matrix is singular."""
     x, rng = np.linspace(-2, 2, 6)[:, None], np.random.default_rng(1)
     slopes, net = 2 * np.cos(2 * x) + 0.5 * rng.standard_normal((6, 1)), make((1, 8, 1))
-    net.train((x, np.sin(2 * x)), 300, slopes=slopes, **TRAIN)
+    net.train((x, np.sin(2 * x)), 150, slopes=slopes, **TRAIN)
     net.fit_laplace((x, np.sin(2 * x)), slopes=slopes)
     assert net.predict_std(x).min() > 0
 
 
-def test_slopes_of_examples_without_weight_count_nowhere():
-    weight, models = np.linspace(0.2, 2.0, 40), []
-    weight[:6] = 0.0
-    options = {"hidden_layer_sizes": (4,), "activation": "tanh", "random_state": 0, "max_iter": 20}
-    for rows in (slice(None), slice(6, None)):
-        model = MLPRegressor(solver=TRAIN["optimizer"], **options)
+@pytest.mark.parametrize(("loss", "slopes"), [("squared_error", SLOPES[:, 0]), ("gaussian", None)])
+def test_examples_of_weight_0_and_their_slopes_are_none(loss, slopes):
+    weight, stds = np.linspace(0.2, 4.0, 40), []
+    weight[:10] = 0.0
+    options = {"hidden_layer_sizes": (3,), "activation": "tanh", "max_iter": 10, "random_state": 0}
+    for rows in (slice(None), slice(10, None)):
+        fitted = MLPRegressor(loss, solver=TRAIN["optimizer"], **options)
         with pytest.warns(ConvergenceWarning):
-            models.append(model.fit(X[rows], Y[rows, 0], weight[rows], slopes=SLOPES[rows, 0]))
-    mine, other = (model.predict(X, return_std=True)[1] for model in models)
-    np.testing.assert_allclose(mine, other, rtol=1e-6)
+            fitted.fit(X[rows], Y[rows, 0], weight[rows], slopes=None if slopes is None else slopes[rows])
+        assert fitted.network_.value.laplace is not None
+        stds.append(fitted.predict(X, return_std=True)[1])
+    np.testing.assert_allclose(*stds, rtol=1e-6)
 
 
 def test_the_noise_begins_as_the_variance_of_the_targets():
@@ -181,7 +182,9 @@ def test_the_noise_is_not_learnt_and_inputs_that_do_not_matter_lose_their_weight
     assert relevance[2] < 0.3 * relevance[:2].min()
 
 
-@pytest.mark.parametrize(("cost", "slopes"), [("quadratic", None), ("mse", None), ("gaussian", None), ("mse", SLOPES)])
+@pytest.mark.everywhere
+@pytest.mark.not_on("numpy")
+@pytest.mark.parametrize(("cost", "slopes"), [("gaussian", None), ("mse", SLOPES)])
 def test_it_is_the_same_on_every_backend(place, cost, slopes):
     options = {"sizes": (3, 4, 4 if cost == "gaussian" else 2), "cost": cost}
     y, weight = np.hstack([Y, Y**2]), np.linspace(0, 2, 40)
@@ -223,7 +226,7 @@ def test_members_train_as_they_would_alone_and_files_hold_precisions(tmp_path, o
 # Error bars
 
 
-@pytest.mark.parametrize(("standardize", "n_targets"), [(False, 1), (True, 1), (True, 2)])
+@pytest.mark.parametrize(("standardize", "n_targets"), [(False, 1), (True, 2)])
 def test_the_error_bars_of_a_linear_network_are_those_of_bayesian_regression(standardize, n_targets):
     """For each target by itself, as they share no weights."""
     net, x, y = linear(epochs=200, n_targets=n_targets, standardize=standardize)
@@ -309,15 +312,6 @@ def test_noise_is_predicted_as_large_as_errors_and_the_uncertainty_of_means_toge
     stds = predicts_noise.predict_std([[-1.5], [0], [2], [5]])
     np.testing.assert_allclose(stds[:3], [0.055, 0.16, 0.3], rtol=0.3)
     assert stds[3] > 0.6
-
-
-@pytest.mark.parametrize(("cost", "n_out"), [("quadratic", 1), ("gaussian", 2)])
-def test_examples_of_weight_0_are_none(cost, n_out):
-    nets = [make((3, 4, n_out), cost=cost) for _ in range(2)]
-    for net, (rows, weight) in zip(nets, ((slice(None), np.arange(40) >= 8), (slice(8, None), None))):
-        net.train((X[rows], Y[rows]), 20, sample_weight=weight, **TRAIN)
-        net.fit_laplace((X[8:], Y[8:]))
-    np.testing.assert_allclose(*(net.predict_std(X) for net in nets), rtol=1e-6)
 
 
 def test_they_grow_away_from_the_examples_for_any_network():
@@ -411,7 +405,7 @@ def test_posteriors_and_their_derivatives(place, n_targets, members, options, fa
     np.testing.assert_allclose(host([model.covariance(x[2])])[0], covariance[2, 2], rtol=1e-9)
 
 
-@pytest.mark.parametrize(("n_targets", "members", "options", "factor"), CASES)
+@pytest.mark.parametrize(("n_targets", "members", "options", "factor"), CASES[2:])
 def test_samples_are_functions_with_the_covariance_of_the_posterior(place, n_targets, members, options, factor):
     model, x = with_functions(place, n_targets, members, options, factor)
     n, members = 4000, max(members, 1)
@@ -506,20 +500,6 @@ def test_neither_the_unit_of_the_cost_nor_the_order_of_targets_matters():
         found.append(other.predict_std(X)[:, order])
     for std in found[1:]:
         np.testing.assert_allclose(std, found[0], rtol=1e-9)
-
-
-def test_examples_of_weight_0_are_none_for_the_gaussian_cost():
-    weight, y = np.linspace(0.2, 4.0, 40), Y[:, 0]
-    weight[:10] = 0.0
-    options = {"loss": "gaussian", "hidden_layer_sizes": (3,), "activation": "tanh", "max_iter": 10, "random_state": 0}
-    options |= {"solver": LevenbergMarquardt(bayesian=True), "n_iter_no_change": 10}
-    stds = []
-    for rows in (slice(None), slice(10, None)):
-        with pytest.warns(ConvergenceWarning):
-            fitted = MLPRegressor(**options).fit(X[rows], y[rows], sample_weight=weight[rows])
-        assert fitted.network_.value.laplace is not None
-        stds.append(fitted.predict(X, return_std=True)[1])
-    np.testing.assert_allclose(*stds, rtol=1e-6)
 
 
 def test_the_precisions_settle(monkeypatch):
