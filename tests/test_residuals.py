@@ -354,12 +354,12 @@ def test_points_are_drawn_where_they_count():
 
 
 def test_a_window_without_effect_does_not_end_the_training():
-    """At first only u(0) = 1 counts, which has no residual."""
+    """At first only u(0) = 1 counts, which has no residual, so that the damping grows to its bound."""
     net = make()
     net.solve([START], 60, progress=False)
     late = Term(lambda x, u, *_: u - x, LINE[10:])
-    history = net.solve([START, late], 90, time=0, edges=[0.3], progress=False)
-    assert len(history) > 46
+    history = net.solve([START, late], 50, time=0, edges=[0.3], progress=False)
+    assert len(history) > 26
     np.testing.assert_allclose(net.forward(LINE[10:]), LINE[10:], atol=1e-2)
 
 
@@ -669,7 +669,7 @@ REFUSED = [
     ({}, {"terms": [FEW]}, "a residual has shape (1,) at 20 points, but must have (20,)"),
     ({}, {"terms": [ONE_NUMBER]}, "a residual has shape () at 20 points"),
     ({}, {"terms": [Term(lambda x, u, *_: np.sin(u), LINE)]}, "term 0 cannot be computed and differentiated"),
-    ({}, {"terms": [Term(lambda x, u, *_: u - LINE[1:], LINE)]}, "term 0 cannot be computed and differentiated"),
+    ({}, {"terms": [Term(lambda x, u, *_: u - LINE[1:], LINE)]}, "with arrays that have a row for each point"),
     ({}, {"terms": [START, Term(lambda x, u, du, xp: u, LINE)]}, "term 1 cannot be computed and differentiated"),
     ({}, {"terms": [Term(lambda x, u, du, *_: du[1], LINE)]}, "term 0 cannot be computed and differentiated"),
 ]
@@ -749,8 +749,8 @@ def test_residuals_that_are_not_finite(place, x):
     net = make(**place._asdict())
     before = snapshot(net)
     term = Term(lambda x, u, du, ddu, xp: u / x, x, draw=lambda rng, n: np.zeros((n, 1)))
-    with pytest.raises(DivergenceError, match="residuals or their derivatives are not finite"):
-        net.solve([term], redraw=2, progress=False)
+    with pytest.raises(DivergenceError, match=r"residuals of terms \[1\] or their derivatives are not finite"):
+        net.solve([START, term], redraw=2, progress=False)
     assert len(net.history) == (0 if x is LINE else 2)
     if x is LINE:
         assert_same(net, before)

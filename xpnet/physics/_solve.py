@@ -35,8 +35,8 @@ CANDIDATES = 10  # points that are drawn for each one that is chosen
 RENEWAL = 10  # steps after which weights of terms are found anew
 DRIFT = 2.0  # the factor from which weights are wrong
 NOT_FINITE = (
-    "residuals or their derivatives are not finite; the network has the weights before them. Look for divisions, roots "
-    "and logarithms in the residuals, and at the units of x and of the coefficients"
+    "the residuals of terms {} or their derivatives are not finite; the network has the weights before them. Look for "
+    "divisions, roots and logarithms, for missing observations, and at the units of x and of the coefficients"
 )
 
 
@@ -213,9 +213,14 @@ class Descent(Callback):
         return linear
 
     def _linearize(self, parameters: Array) -> LinearProblem:
-        linear = linearize(self.terms, self.unpack(parameters))
-        if not self.value.backend.all_finite([linear.matrix, linear.gradient, linear.cost[None]]):
-            raise DivergenceError(NOT_FINITE)
+        present = self.unpack(parameters)
+
+        def is_finite(linear: LinearProblem) -> bool:
+            return self.value.backend.all_finite([linear.matrix, linear.gradient, linear.cost[None]])
+
+        if not is_finite(linear := linearize(self.terms, present)):
+            wrong = [k for k, term in enumerate(self.terms) if not is_finite(linearize([term], present))]
+            raise DivergenceError(NOT_FINITE.format(wrong))
         return linear
 
     def _clip(self, parameters: Array) -> Array:
@@ -245,7 +250,7 @@ class Descent(Callback):
         r = evaluate(candidates, self.unpack(self.parameters))
         size = np.abs(value.backend.to_numpy(r)[:, 0]) + np.finfo(np.float64).tiny
         if not np.isfinite(size).all():
-            raise DivergenceError(NOT_FINITE)
+            raise DivergenceError(NOT_FINITE.format([k]))
         chances = (size + size.mean()) / (2.0 * size.sum())
         chosen = rng.choice(np.arange(len(size), dtype=np.int32), m, replace=False, p=chances)
         return replace(term, x=value.place.take(candidates.x, chosen))

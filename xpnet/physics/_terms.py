@@ -196,7 +196,8 @@ def check_residuals(terms: Iterable[Term], present: Present, value: Value) -> li
         except (TypeError, ValueError, AttributeError, IndexError) as error:
             raise ArgumentError(
                 f"{name} cannot be computed and differentiated ({error}); it must be a function of "
-                f"{', '.join(ARGUMENTS)} and coefficients, and use operators and functions of xp alone"
+                f"{', '.join(ARGUMENTS)} and of coefficients with first values, such as coefficients={{'c': 1.0}}, use "
+                "operators and functions of xp alone, and compare with arrays that have a row for each point"
             ) from error
         if is_mixed:
             raise ArgumentError(
