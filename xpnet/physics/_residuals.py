@@ -152,8 +152,8 @@ class Present(NamedTuple):
 
 def evaluate(term: Term, present: Present) -> Array:
     """Compute the residuals of a term at its points, (m, 1)."""
-    arguments, _ = _list_arguments(term, present)
-    return _call(term, present, *arguments, present.xp)
+    streams, _ = _list_streams(term, present)
+    return _call(term, present, term.x, *streams, *present.coefficients.values(), present.xp)
 
 
 def add_pairs(term: Term, present: Present) -> Term:
@@ -197,10 +197,11 @@ def _square_rows(term: Term, present: Present) -> float:
 
 def _find_precision(term: Term, present: Present) -> float:
     """Find m / σ² of m observations, by the present residuals if σ is to be estimated; 0 of an equation."""
-    m = term.x.shape[0]
-    if isinstance(term.noise, str):
-        return m / _replace_extreme(float(present.xp.mean(evaluate(term, present) ** 2)))
-    return m / term.noise**2 if term.noise else 0.0
+    if term.noise is None:
+        return 0.0
+    is_given = not isinstance(term.noise, str)
+    variance = term.noise**2 if is_given else float(present.xp.mean(evaluate(term, present) ** 2))
+    return term.x.shape[0] / _replace_extreme(variance)
 
 
 def _replace_extreme(number: float) -> float:
@@ -214,14 +215,11 @@ def mixes_rows(term: Term, present: Present, draw: Callable[[tuple[int, ...]], A
     Else changes of the outputs that are multiplied by a number for each row change the residuals by as much. This is
     tried at the present outputs and at others near them. `draw` makes normal numbers of a shape.
     """
-    xp, (arguments, _) = present.xp, _list_arguments(term, present)
-    n_outputs = len(arguments) - len(present.coefficients)
-    x, outputs, numbers = arguments[0], arguments[1:n_outputs], arguments[n_outputs:]
-
+    xp, numbers, (streams, _) = present.xp, present.coefficients.values(), _list_streams(term, present)
     is_mixed = False
     for noise in (0.0, 1.0):
-        at = [x, *(part + noise * draw(part.shape) for part in outputs), *numbers]
-        directions, factors = [draw(part.shape) for part in outputs], draw((x.shape[0], 1))
+        at = [term.x, *(part + noise * draw(part.shape) for part in streams), *numbers]
+        directions, factors = [draw(part.shape) for part in streams], draw((term.x.shape[0], 1))
         tangents = [[None, *part, *[None] * len(numbers)] for part in (directions, [factors * d for d in directions])]
         with suppress(Exception) if noise else nullcontext():  # there, a residual may refuse its arguments
             change, other = (jvp(partial(_call, term, present), at, part, xp)[1] for part in tangents)
@@ -253,9 +251,9 @@ def compute_rows(term: Term, present: Present) -> Iterator[tuple[Array, Array]]:
     A term without a weight has w = 1.
     """
     layers, xp = present.layers, present.xp
-    arguments, trace = _list_arguments(term, present)
-    m, k = term.x.shape[0], math.prod(term.x.shape[1:-1])
-    n_streams = len(arguments) - 1 - len(present.coefficients)
+    streams, trace = _list_streams(term, present)
+    arguments = [term.x, *streams, *present.coefficients.values()]
+    m, k, n_streams = term.x.shape[0], math.prod(term.x.shape[1:-1]), len(streams)
 
     def residual(*arguments: Any) -> Array:
         return math.sqrt((term.weight or 1.0) / m) * _call(term, present, *arguments)
@@ -290,19 +288,16 @@ def _differentiate(residual: Callable[..., Array], arguments: Sequence[Array], i
     return xp.concat([along(unit) for unit in unit_vectors(argument, xp)], axis=-1)
 
 
-def _list_arguments(term: Term, present: Present) -> tuple[list[Array], list[Trace]]:
-    """List the points, the outputs, their first and second derivatives, (m, k · n_out) each, and the coefficients.
-
-    Also returns the trace that `pull_rows` needs.
-    """
+def _list_streams(term: Term, present: Present) -> tuple[list[Array], list[Trace]]:
+    """List the outputs and their first and second derivatives, (m, k · n_out) each; and what `pull_rows` needs."""
     xp, x = present.xp, term.x
     u, trace = taylor(present.layers, present.sigmas, xp.reshape(x, (-1, x.shape[-1])), term.pairs, xp)
     parts = [u.value, *(part[k, ...] for part in (u.first, u.second) for k in range(part.shape[0]))]
-    return [x, *(xp.reshape(part, (x.shape[0], -1)) for part in parts), *present.coefficients.values()], trace
+    return [xp.reshape(part, (x.shape[0], -1)) for part in parts], trace
 
 
 def _call(term: Term, present: Present, *arguments: Any) -> Array:
-    """Call the residual with `_list_arguments` and their namespace; return (m, 1)."""
+    """Call the residual with points, `_list_streams`, coefficients and their namespace; return (m, 1)."""
     x, *arrays, xp = arguments
     m, n_in, n_lines = term.x.shape[0], term.x.shape[-1], term.x.shape[-1] + len(term.pairs)
     u, *derivatives = (xp.reshape(part, (*term.x.shape[:-1], -1)) for part in arrays[: 1 + 2 * n_lines])
