@@ -8,7 +8,7 @@ gives the distribution of the weights for all their values.
 
 from collections.abc import Sequence
 from functools import partial
-from operator import add
+from operator import iadd
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,7 +40,7 @@ from xpnet.value import Objective, Value
 
 MOST_ESTIMATES = 100  # of the precisions, with the weights held
 LEAST_CHANGE = 1e-3  # of a precision, relative to itself; estimates that change less are the last
-MATRICES = 4  # of P × P numbers in memory at once, beside one for each group of residuals
+MATRICES = 4  # of P × P numbers in memory at once, beside two for each group of residuals
 
 
 class Sums(NamedTuple):
@@ -85,15 +85,15 @@ def fit_to_examples(value: Value, source: Source) -> Laplace:
     variance = data.copy()
     variance[:, : model.n_targets] -= (sums.targets / sums.weight) ** 2
     variance = np.maximum(variance, np.finfo(np.float64).eps * data + LEAST)  # less is rounding
-    matrices, inputs = [matrix / sums.weight for matrix in sums.matrices], sums.inputs / sums.weight
+    n = sums.n / sums.weight  # for sums in place of means
     evidence = init_evidence(layers, np.zeros(()))
     if isinstance(memory, Evidence):
         evidence = map_arrays(np.float64, memory)
     if model.cost.has_std:  # of which each example has its own
-        variance, residuals = np.ones_like(evidence.noise), Residuals(matrices, sums.n)
+        variance, residuals = np.ones_like(evidence.noise), Residuals(sums.matrices, n)
     else:
-        residuals = Residuals(matrices, sums.n, np.hstack(sums.squares) / sums.weight, sums.counts)
-    evidence, units = begin_evidence(evidence, inputs, variance, factor, np)
+        residuals = Residuals(sums.matrices, n, np.hstack(sums.squares), sums.counts)
+    evidence, units = begin_evidence(evidence, sums.inputs / sums.weight, variance, factor, np)
     laplace = _find_distribution(evidence, layers, residuals, units, factor)
     return laplace._replace(noise=laplace.noise[: model.n_targets])
 
@@ -164,7 +164,7 @@ def _sum(value: Value, layers: Layers, factor: float, source: Source) -> Any:
         minibatch = make_minibatch(block, encoding, Batch(None, None, weight=block.weight), value.xp)
         minibatch = map_arrays(partial(backend.asarray, dtype="float64"), minibatch)
         part = map_arrays(backend.to_numpy, _sum_block(value, layers, factor, minibatch))
-        sums = combine_arrays(add, sums, part) if sums else part
+        sums = combine_arrays(iadd, sums, part) if sums else map_arrays(np.array, part)
     return sums
 
 
@@ -199,7 +199,7 @@ def _require_fit(value: Value, n_slopes: int = 0) -> None:
         )
     n_parameters = count_parameters(model.sizes)
     require_bytes(
-        on_host_only(value.backend, (MATRICES + model.n_targets + n_slopes) * 8 * n_parameters**2),
+        on_host_only(value.backend, (MATRICES + 2 * (model.n_targets + n_slopes)) * 8 * n_parameters**2),
         f"fit_laplace with the {n_parameters:,} weights and biases of {list(model.sizes)} needs",
         'use an Ensemble, cost="gaussian", or calibrate, or a smaller network',
     )
