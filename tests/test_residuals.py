@@ -76,7 +76,13 @@ def couples(x, u, du, ddu, xp, nu, **_):
 @pytest.mark.not_on("jax", host_cupy.NAME)  # compiles for ten seconds; lacks cuSOLVER
 @pytest.mark.parametrize(
     ("activation", "m"),  # few points and many
-    [*((name, 5) for name in ("sigmoid", "tanh", "softplus", "silu", "gelu", "gelu_tanh", "exp")), ("tanh", 60)],
+    [
+        *(
+            pytest.param(name, 5, marks=pytest.mark.slow)
+            for name in ("sigmoid", "softplus", "silu", "gelu_tanh", "exp")
+        ),
+        *(("gelu", 5), ("tanh", 60)),
+    ],
 )
 def test_a_step_solves_the_damped_linear_problem(place, m, activation):
     """−(JᵀJ + μ)⁻¹ Jᵀr, with the derivatives of the residuals by central differences."""
@@ -128,6 +134,7 @@ def test_a_network_solves_an_equation_and_learns_its_coefficient(place):
     assert f"Trained by LevenbergMarquardt(weight_decay=0.0, {how}" in str(net.provenance)
 
 
+@pytest.mark.slow
 @pytest.mark.not_on(host_cupy.NAME)
 def test_points_of_a_row_belong_together(place):
     """u′ = −sin x, periodic, which leaves a constant open, and the mean 0; so u = cos x."""
@@ -353,6 +360,7 @@ def test_points_are_drawn_where_they_count():
     assert max(parts[0], parts[-1]) < 0.3 < 0.5 < parts[2] < 0.7
 
 
+@pytest.mark.slow
 def test_a_window_without_effect_does_not_end_the_training():
     """At first only u(0) = 1 counts, which has no residual, so that the damping grows to its bound."""
     net = make()
@@ -473,7 +481,7 @@ def test_coefficients_without_a_standard_error():
 
 
 @pytest.mark.not_on(host_cupy.NAME)
-@pytest.mark.parametrize(("m", "ends"), [(10, (None, 1.5)), (20, (None, 1.5)), (20, (2.5, None)), (20, (0.0, 9.0))])
+@pytest.mark.parametrize(("m", "ends"), [(10, (2.5, None)), (20, (None, 1.5)), (20, (0.0, 9.0))])
 def test_coefficients_stay_within_bounds(place, tmp_path, m, ends):
     """With c at its bound, the network is e⁻ᶜᵗ; with few points and many."""
     equation = Term(DECAY.residual, np.linspace(0, 1, m)[:, None], weight=1e3)
@@ -536,6 +544,7 @@ def test_a_coefficient_without_an_effect_widens_no_error_bars(solved):
     np.testing.assert_allclose(*stds, rtol=0.02)
 
 
+@pytest.mark.slow
 def test_error_bars_of_a_field_hold_it():
     """u′ = −k(x) u with a second output k, known from u alone: bars are wide where it is not seen, and hold it."""
     x = np.random.default_rng(0).uniform(0, 1, (60, 1))
