@@ -255,7 +255,7 @@ def test_a_value_that_a_callback_gives_brings_its_coefficients_or_keeps_them():
 
 @pytest.mark.not_on(host_cupy.NAME)
 def test_weights_are_found_from_derivatives(place):
-    """1 / mean ‖∂r/∂w‖², by central differences; of observations, the precision times 0.1 / Σ precision · this mean."""
+    """1 / mean ‖∂r/∂w‖², by central differences; of observations, precision times 0.01 / Σ precision · this mean."""
     net, stds, call = make(**place._asdict()), (0.05, 0.2), {"damping": 1e9, **CALL}
 
     def residuals(parameters):
@@ -267,7 +267,7 @@ def test_weights_are_found_from_derivatives(place):
     sides = [zip(*(residuals(start + sign * unit) for unit in units)) for sign in (1, -1)]
     squares = [np.sum((np.array(a) - np.array(b)) ** 2) / 4e-10 / len(a[0]) for a, b in zip(*sides)]
     r, precisions = residuals(start), [4 / stds[0] ** 2, 8 / stds[1] ** 2]
-    precisions = np.array(precisions) * 0.1 / np.dot(precisions, squares[2:])
+    precisions = np.array(precisions) * 0.01 / np.dot(precisions, squares[2:])
     equation = Term(lambda x, u, du, ddu, xp, c: 1e3 * (du[0] + c * u), LINE)
     seen = [observe(rows, noise=std) for rows, std in zip(parts, stds)]
     for weights, weight in (((1 / squares[0], 1 / squares[1], *precisions), None), ((1.0, 2.0, 1.0, 1.0), 2.0)):
