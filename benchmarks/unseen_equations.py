@@ -303,7 +303,7 @@ class Choice(NamedTuple):
 
 
 CHOICES = {
-    "brusselator": Choice((1, 20, 20, 2), 600, {"time": 0, "edges": [-0.5, 0.0, 0.5]}),
+    "brusselator": Choice((1, 20, 20, 2), 1000, {"time": 0, "edges": [-0.5, 0.0, 0.5]}),
     "fisher": Choice((2, 20, 20, 20, 1), 800, {"redraw": 10}, 400),
     "klein-gordon": Choice((2, 30, 30, 1), 300),
     "duffing": Choice((1, 20, 20, 1), 200),
