@@ -611,8 +611,8 @@ class Network:
     def check_solution(self, terms: Sequence[Term]) -> SolutionCheck:
         """Check how well `solve` has fitted the network to `terms`; the result prints tables. Synchronizes.
 
-        It holds the residuals of each term, and the coefficients with their standard errors and covariance, if terms
-        have `noise`; see :doc:`/use/inverse-problems`.
+        A `physics.SolutionCheck` holds the residuals of each of its ``terms``, the ``coefficients`` with their standard
+        errors and their ``covariance``, if terms have `noise`, and the ``cost``; see :doc:`/use/inverse-problems`.
         """
         from xpnet.physics import check_solution
 
