@@ -568,6 +568,12 @@ def test_error_bars_of_a_field_hold_it():
         assert std[0, 0] < 0.01 < 0.015 < std[0, 1] < std[2, 1] < model.predict([[2.0]], return_std=True)[1][0, 1]
 
 
+def test_noise_whose_square_is_no_number():
+    terms = [Term(DECAY.residual, LINE), observe(noise=1e-200)]
+    history = make().solve(terms, 3, coefficients={"c": 1.0}, progress=False)
+    assert history["cost"][-1] < history["cost"][0]
+
+
 def test_an_observation_of_a_sum_determines_no_part_of_it():
     net, terms = make(), [Term(lambda x, u, du, ddu, xp, a, b: a + b + 0.0 * u, [[0.0]], noise=0.1)]
     net.solve(terms, 3, coefficients={"a": 1.0, "b": 1.0}, progress=False)
