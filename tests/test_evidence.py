@@ -55,7 +55,7 @@ def log_evidence(logs, x, y):
     return total
 
 
-@pytest.mark.parametrize("n_targets", [1, 3])
+@pytest.mark.parametrize("n_targets", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_the_precisions_have_the_greatest_evidence(n_targets):
     """No change of one of them makes the data of a linear network more probable."""
     net, x, y = linear(epochs=200, n_targets=n_targets)
@@ -226,7 +226,7 @@ def test_members_train_as_they_would_alone_and_files_hold_precisions(tmp_path, o
 # Error bars
 
 
-@pytest.mark.parametrize(("standardize", "n_targets"), [(False, 1), (True, 2)])
+@pytest.mark.parametrize(("standardize", "n_targets"), [pytest.param(False, 1, marks=pytest.mark.slow), (True, 2)])
 def test_the_error_bars_of_a_linear_network_are_those_of_bayesian_regression(standardize, n_targets):
     """For each target by itself, as they share no weights."""
     net, x, y = linear(epochs=200, n_targets=n_targets, standardize=standardize)

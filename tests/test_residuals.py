@@ -154,7 +154,7 @@ def test_points_of_a_row_belong_together(place):
     assert net.backend.to_numpy(net.forward(points)) == pytest.approx(np.cos(points), abs=2e-3)
 
 
-@pytest.mark.parametrize("m", [5, 60])
+@pytest.mark.parametrize("m", [pytest.param(5, marks=pytest.mark.slow), 60])
 def test_rows_that_are_summed_in_blocks(monkeypatch, m):
     x, steps = np.random.default_rng(0).uniform(-1, 1, (m, 3, 3)), []
     for elements in (arrays.BLOCK_ELEMENTS, 80):
@@ -394,7 +394,7 @@ def solved():
 
 
 @pytest.mark.not_on(host_cupy.NAME)
-@pytest.mark.parametrize("noise", [0.03, "estimate"])
+@pytest.mark.parametrize("noise", [pytest.param(0.03, marks=pytest.mark.slow), "estimate"])
 def test_standard_errors_are_those_of_least_squares(place, noise):
     """The variance of c is σ² / Σ s², with the slopes s of e⁻ᶜᵗ, and σ² is Σ r² / (n − 1), if it is estimated."""
     net, terms = make(**place._asdict()), [*EXACT, observe(noise=noise)]
@@ -481,7 +481,9 @@ def test_coefficients_without_a_standard_error():
 
 
 @pytest.mark.not_on(host_cupy.NAME)
-@pytest.mark.parametrize(("m", "ends"), [(10, (2.5, None)), (20, (None, 1.5)), (20, (0.0, 9.0))])
+@pytest.mark.parametrize(
+    ("m", "ends"), [pytest.param(10, (2.5, None), marks=pytest.mark.slow), (20, (None, 1.5)), (20, (0.0, 9.0))]
+)
 def test_coefficients_stay_within_bounds(place, tmp_path, m, ends):
     """With c at its bound, the network is e⁻ᶜᵗ; with few points and many."""
     equation = Term(DECAY.residual, np.linspace(0, 1, m)[:, None], weight=1e3)
