@@ -136,6 +136,8 @@ def test_the_noise_begins_as_the_variance_of_the_targets():
     assert net.state.optimizer.memory.noise == pytest.approx(0.5 / Y.var())
     net.train((X, Y), 1, slopes=SLOPES[:, 0], **TRAIN)
     assert net.state.optimizer.memory.slope_noise[0, :2] == pytest.approx(1 / np.nanmean(SLOPES[:, 0, :2] ** 2, axis=0))
+    net.train((X, Y), 1, slopes=np.full_like(X, 1e-9), **TRAIN)
+    assert net.state.optimizer.memory.slope_noise[0] == pytest.approx(1e6 * np.mean(X**2, axis=0) / Y.var())
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-10])

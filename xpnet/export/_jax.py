@@ -197,7 +197,7 @@ def _compute_outputs(
     y_std, y_mean = numbers.get("rescale", (jnp.ones(model.n_out, x.dtype), 0.0))
     a = forward(layers, sigmas, rows, jnp)[1][-1] * y_std + y_mean
     if "laplace" in numbers:
-        std = outputs_with_stds(sigmas, layers, *numbers["laplace"], rows, jnp)[..., 1]
-        n = std.shape[-1]
+        factor, noise = numbers["laplace"]
+        std, n = outputs_with_stds(sigmas, layers, factor, noise, rows, jnp)[..., 1], noise.shape[-1]
         a = jnp.stack([a[..., :n], std * y_std[:n]], axis=-1)
     return jnp.reshape(a, (*x.shape[:-1], *a.shape[1:]))
