@@ -6,18 +6,21 @@ DeepXDE trains as in its examples, by Adam and then by L-BFGS, each for half of 
 after every 1,000 iterations.
 
 Prints a table of medians; exits with status 1 if xpnet misses a claim of docs/use/differential-equations.md, or if
-another contender has a smaller median error.
+another contender has a smaller median error. `sizes` compares sizes of networks, whose terms get their weights by
+themselves.
 """
 
 import argparse
 import os
 import sys
 import time
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 from harness import Report, machine
+from scipy.integrate import solve_ivp
 
 from xpnet import Network, Term
 
@@ -118,6 +121,47 @@ def cole_and_hopf(points):
     return -(np.sin(PI * y) * f).sum(axis=1, keepdims=True) / f.sum(axis=1, keepdims=True)
 
 
+def van_der_pol(rng):
+    """u″ − 2 (1 − u²) u′ + u = 0 from u = 2 at rest, with t = 5 (x + 1)."""
+
+    def equation(x, u, du, ddu, xp):
+        return ddu[0] / 25 - 2 * (1 - u**2) * du[0] / 5 + u
+
+    def rest(x, u, du, ddu, xp):
+        return du[0] / 5
+
+    def slope(t, z):
+        return [z[1], 2 * (1 - z[0] ** 2) * z[1] - z[0]]
+
+    x, start = line(401, -1, 1), line(1, -1, -1)
+    exact = solve_ivp(slope, [0, 10], [2.0, 0.0], t_eval=5 * (x[:, 0] + 1), rtol=1e-10, atol=1e-12).y[0]
+    terms = [Term(equation, line(200, -1, 1)), Term(be(2.0), start), Term(rest, start)]
+    return Problem((1, 20, 20, 1), 300, terms, x, exact[:, None], 3e-4, 2.0)
+
+
+def wave(rng):
+    """u_tt = u_xx on a string that begins at rest as sin πx + ½ sin 4πx."""
+
+    def equation(x, u, du, ddu, xp):
+        return ddu[1] - ddu[0]
+
+    def start(x, u, du, ddu, xp):
+        return u - xp.sin(PI * x[:, :1]) - 0.5 * xp.sin(4 * PI * x[:, :1])
+
+    def rest(x, u, du, ddu, xp):
+        return du[1]
+
+    begin, ends = grid(np.linspace(0, 1, 40), [0.0]), grid([0.0, 1.0], np.linspace(0, 1, 20))
+    terms = [Term(equation, rng.uniform(0, 1, (400, 2))), Term(start, begin), Term(rest, begin), Term(be(0.0), ends)]
+    points = grid(np.linspace(0, 1, 51), np.linspace(0, 1, 41))
+    x, t = points[:, :1], points[:, 1:]
+    exact = np.sin(PI * x) * np.cos(PI * t) + 0.5 * np.sin(4 * PI * x) * np.cos(4 * PI * t)
+    return Problem((2, 20, 20, 1), 300, terms, points, exact, 1e-3, 8.0)
+
+
+WINDOWS = {"time": 0, "edges": [-0.5, 0.0, 0.5]}
+SIZED = {"poisson-1d": (poisson_1d, {}), "poisson-2d": (poisson_2d, {})}
+SIZED |= {"van der Pol": (van_der_pol, WINDOWS), "wave": (wave, {})}
 PROBLEMS = {"poisson-1d": poisson_1d, "oscillator": oscillator, "poisson-2d": poisson_2d, "burgers": burgers}
 
 
@@ -241,8 +285,32 @@ CONTENDERS = {"xpnet": solve_by_xpnet, "torch": solve_by_torch, "deepxde": solve
 NAMES = {"xpnet": "xpnet", "torch": "PyTorch, L-BFGS", "deepxde": "DeepXDE"}
 
 
+def compare_sizes(report, seeds):
+    """Compare sizes of networks and numbers of steps."""
+    report.head("problem", "steps", "units", "relative error, median", "seconds, median")
+    for name, (make_problem, windows) in SIZED.items():
+        for steps in (100, 300):
+            for hidden in ((20,), (10, 10), (20, 20), (30, 30)):
+                errors, seconds = [], []
+                for seed in range(seeds):
+                    problem = make_problem(np.random.default_rng(0))
+                    problem = problem._replace(sizes=(problem.sizes[0], *hidden, 1))
+                    net, started = make(problem, seed), time.process_time()
+                    net.solve([replace(term, weight=None) for term in problem.terms], steps, progress=False, **windows)
+                    seconds.append(time.process_time() - started)
+                    errors.append(measure(net.forward(problem.points), problem))
+                row = f"{np.median(errors):.0e}", f"{np.median(seconds):.1f}"
+                report.row(name, steps, "-".join(map(str, hidden)), *row)
+
+
+def measure(u, problem):
+    """Compute the relative error of a solution."""
+    return np.linalg.norm(u - problem.exact) / np.linalg.norm(problem.exact)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("comparison", nargs="?", choices=["sizes"], help="in place of that with other programs")
     parser.add_argument("--problems", nargs="+", choices=PROBLEMS, default=list(PROBLEMS), help="them (all)")
     parser.add_argument(
         "--contenders", nargs="*", choices=CONTENDERS, default=list(CONTENDERS), help="contenders (all)"
@@ -251,6 +319,9 @@ def main():
     args = parser.parse_args()
     report = Report()
     report.line(f"{machine()}; seeds 0 to {args.seeds - 1}, processor seconds.")
+    if args.comparison:
+        compare_sizes(report, args.seeds)
+        return report.end()
     report.head("problem", "contender", "relative error, median", "least", "largest", "seconds, median")
     for name in args.problems:
         errors, seconds = {key: [] for key in CONTENDERS}, {key: [] for key in CONTENDERS}
@@ -260,7 +331,7 @@ def main():
                 started = time.process_time()
                 u = CONTENDERS[key](problem, seed, seconds["xpnet"][-1] if seconds["xpnet"] else 0.0)
                 seconds[key].append(time.process_time() - started)
-                errors[key].append(np.linalg.norm(u - problem.exact) / np.linalg.norm(problem.exact))
+                errors[key].append(measure(u, problem))
         for key in [key for key in CONTENDERS if errors[key]]:
             shown = [f"{value:.1e}" for value in (np.median(errors[key]), min(errors[key]), max(errors[key]))]
             report.row(name, NAMES[key], *shown, f"{np.median(seconds[key]):.1f}")
