@@ -1,6 +1,6 @@
 """Error bars of functions that no page, test or other benchmark has, beside scikit-learn's Gaussian process.
 
-    python benchmarks/unseen_bars.py [--questions unlike varying slopes optimize] [--seeds 5] [--peers]
+    python benchmarks/fresh_bars.py [--questions unlike varying slopes optimize] [--seeds 5] [--peers]
 
 The functions, and what is asked of xpnet, were written down before anything was measured. `unlike`: targets of unlike
 noise. `varying`: noise that varies with the inputs. `slopes`: noisy slopes, some of them missing. `optimize`: Bayesian

@@ -1,6 +1,6 @@
 """Equations that no page, test or other benchmark has: coefficients, long times, and conditions between points.
 
-    python benchmarks/unseen_equations.py [--questions inverse field times pairs] [--seeds 5] [--peers]
+    python benchmarks/fresh_equations.py [--questions inverse field times pairs] [--seeds 5] [--peers]
 
 The problems, and what is asked of xpnet, were written down before anything was measured. `inverse`: coefficients of
 three systems from noisy data, beside SciPy's `least_squares` with `solve_ivp`, and a parametric bootstrap of it.
