@@ -130,6 +130,11 @@ def test_examples_of_weight_0_and_their_slopes_are_none(loss, slopes):
     np.testing.assert_allclose(*stds, rtol=1e-6)
 
 
+def test_steps_are_the_same_in_any_unit_of_the_cost():
+    mine, other = (trained(15, cost=cost).predict(X) for cost in ("quadratic", "mse"))
+    np.testing.assert_allclose(mine, other, rtol=1e-6)
+
+
 def test_the_noise_begins_as_the_variance_of_the_targets():
     """In units of the cost, which is Σ r² for one output of "mse"; that of slopes as their mean square."""
     net = trained(1, cost="mse")
