@@ -135,6 +135,7 @@ JUSTIFIED = {
     ("backends.base", "__reduce__"),
     ("training._groups", "__reduce__"),  # of an empty object
     ("core.members", "__reduce__"),  # of its state
+    ("core.laplace", "__reduce__"),  # of a triangle of numbers
     ("value._single_rows", "__reduce__"),  # of another
     ("backends.base", "import_module"),  # a backend in a pickle is the name of its library
     ("network.network", "__getstate__"),
