@@ -449,6 +449,31 @@ def test_a_check_has_residuals_elsewhere_and_whether_the_cost_falls():
     assert net.check_solution(nothing).cost == {"cost": 0.0, "lowered_in_10_steps": 0.0}
 
 
+@pytest.mark.parametrize(
+    ("changes", "doubt"),
+    [
+        ({}, ""),
+        ({"residual_elsewhere": math.nan}, "No term has draw"),
+        ({"residual_elsewhere": 0.151}, "Term 0: the residual is larger at new points"),
+        ({"noise": 0.066}, "Term 0: the residual is above the noise"),  # 0.1 is 1.5 times 0.067, for 8 points
+        ({"noise": 0.067}, ""),
+        ({"lowered_in_10_steps": 0.11}, "The cost still falls"),
+        ({"shift": -0.11}, "c: the shift is above the standard error"),
+        ({"shift": -0.11, "standard_error": math.nan}, ""),
+    ],
+)
+def test_a_check_prints_what_is_doubtful(solved, changes, doubt):
+    rows = (
+        {"term": 0, "points": 8, "residual": 0.1, "residual_elsewhere": 0.149, "noise": 0.0},
+        {"cost": 0.1, "lowered_in_10_steps": 0.09},
+        {"coefficient": "c", "value": 1.0, "standard_error": 0.1, "shift": 0.09, "at_bound": False},
+    )
+    term, cost, coefficient = ({name: changes.get(name, part) for name, part in row.items()} for row in rows)
+    check = replace(solved[0].check_solution(solved[1]), terms=[term], cost=cost, coefficients=[coefficient])
+    assert [part.startswith(doubt) for part in check.doubts] == [True] * bool(doubt)
+    assert all(part in repr(check) and part in check._repr_html_() for part in check.doubts)
+
+
 def test_shifts_are_what_exact_equations_would_change():
     net, loose = make(), [Term(DECAY.residual, LINE, weight=0.03), EXACT[1], observe(noise=0.02)]
     found = net.solve(loose, steps=40, **CALL)["c"][-1]

@@ -1,5 +1,6 @@
 """Checking a solution: the residuals of each term, and the coefficients with their standard errors."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,8 @@ from xpnet.physics._terms import draw_points, find_solution, parse_solution
 from xpnet.value import Value, make_table
 
 SEED = 2**31  # of points that are drawn anew, one that nobody has drawn the others with
+# What is doubtful: the residual at new points as a multiple of that at the term's own, and the fall of the cost
+MOST_ELSEWHERE, MOST_LOWERED = 1.5, 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +40,11 @@ class SolutionCheck:
     cost : dict
         The ``cost`` after the last step, and the part of it by which the last ten steps have lowered it,
         ``lowered_in_10_steps``: NaN after fewer, below 0 if weights or points have changed.
+
+    Notes
+    -----
+    Below the tables, it prints its `doubts`: reasons for which the solution may be wrong. Without any, it may be wrong,
+    too.
     """
 
     terms: list[dict[str, Any]]
@@ -45,12 +53,33 @@ class SolutionCheck:
     cost: dict[str, Any]
 
     def __repr__(self) -> str:
-        """Tables of terms and coefficients."""
-        return "\n\n".join(table(lines) for lines in self._tables())
+        """Tables of terms and coefficients, and doubts."""
+        return "\n\n".join([*(table(lines) for lines in self._tables()), *self.doubts])
 
     def _repr_html_(self) -> str:
-        """Return the tables for notebooks."""
-        return "".join(map(make_table, self._tables()))
+        """Return the tables and doubts for notebooks."""
+        return "".join([*map(make_table, self._tables()), *(f"<p>{doubt}</p>" for doubt in self.doubts)])
+
+    @property
+    def doubts(self) -> list[str]:
+        """Reasons for which the solution may be wrong, as sentences."""
+        is_unseen = all(math.isnan(row["residual_elsewhere"]) for row in self.terms)
+        reasons = [
+            (is_unseen, "No term has draw, so residuals between the points are not known; give it to the equations."),
+            (self.cost["lowered_in_10_steps"] > MOST_LOWERED, "The cost still falls; take more steps."),
+        ]
+        for row in self.terms:
+            name, most = f"Term {row['term']}", row["noise"] * (1.0 + math.sqrt(2.0 / row["points"]))
+            is_larger, is_above = row["residual_elsewhere"] > MOST_ELSEWHERE * row["residual"], row["residual"] > most
+            reasons += [
+                (is_larger, f"{name}: the residual is larger at new points; give more points, or redraw more often."),
+                (is_above and most > 0.0, f"{name}: the residual is above the noise; try another seed, or more steps."),
+            ]
+        for row in self.coefficients:
+            is_moved = abs(row["shift"]) > row["standard_error"]
+            advice = "trust neither the value nor its sum with the shift; take more units and points."
+            reasons.append((is_moved, f"{row['coefficient']}: the shift is above the standard error; {advice}"))
+        return [reason for is_so, reason in reasons if is_so]
 
     def _tables(self) -> list[list[list[str]]]:
         return [
