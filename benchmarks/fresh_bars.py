@@ -9,7 +9,6 @@ optimization. `--peers` measures the Gaussian process alone.
 Prints tables of means and medians; exits with status 1 if something that is asked is missed.
 """
 
-import argparse
 import sys
 import time
 import warnings
@@ -18,7 +17,7 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from harness import Report, machine
+from harness import Report, ask
 from optimization import FITS, optimize
 from scipy.optimize import minimize
 from scipy.stats import norm
@@ -287,19 +286,6 @@ QUESTIONS = {
 }
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--questions", nargs="+", choices=QUESTIONS, default=[*QUESTIONS], help="them (all)")
-    parser.add_argument("--seeds", type=int, default=5, help="number of seeds, starting at 0 (5)")
-    parser.add_argument("--peers", action="store_true", help="measure the Gaussian process alone")
-    args = parser.parse_args()
-    warnings.simplefilter("ignore")  # of bounds that the Gaussian process reaches
-    report = Report()
-    report.line(f"{machine('scipy', 'sklearn')}; seeds 0 to {args.seeds - 1}, processor seconds.")
-    for question in args.questions:
-        QUESTIONS[question](report, args.seeds, args.peers)
-    return report.end()
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    warnings.simplefilter("ignore")  # of bounds that the Gaussian process reaches
+    sys.exit(ask(QUESTIONS, __doc__, "the Gaussian process", "scipy", "sklearn"))

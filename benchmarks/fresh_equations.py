@@ -12,7 +12,6 @@ advises. `--peers` measures the other programs alone.
 Prints tables of medians; exits with status 1 if something that is asked is missed.
 """
 
-import argparse
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -22,7 +21,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
-from harness import Report, machine
+from harness import Report, ask
 from residuals import PI, Problem, be, grid, line, solve_by_torch
 from scipy.fft import dct, idct
 from scipy.integrate import solve_bvp, solve_ivp
@@ -505,18 +504,5 @@ QUESTIONS = {
 }
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--questions", nargs="+", choices=QUESTIONS, default=[*QUESTIONS], help="them (all)")
-    parser.add_argument("--seeds", type=int, default=5, help="number of seeds, starting at 0 (5)")
-    parser.add_argument("--peers", action="store_true", help="measure the other programs alone")
-    args = parser.parse_args()
-    report = Report()
-    report.line(f"{machine('scipy')}; seeds 0 to {args.seeds - 1}, processor seconds.")
-    for question in args.questions:
-        QUESTIONS[question](report, args.seeds, args.peers)
-    return report.end()
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(ask(QUESTIONS, __doc__, "the other programs", "scipy"))

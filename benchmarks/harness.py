@@ -1,5 +1,6 @@
 """What the benchmarks share: processes that answer step by step, contenders that take turns, and a report."""
 
+import argparse
 import multiprocessing
 import os
 import platform
@@ -255,3 +256,29 @@ def machine(*modules):
         f"({', '.join([blas['name'] + ' ' + blas['version'], *sorted(kernels)])}), "
         + ", ".join([*versions, f"xpnet {xpnet.__version__}"])
     )
+
+
+def ask(questions, description, peers, *modules):
+    """Run a command that asks questions, functions of a report, the number of seeds, and whether only peers answer.
+
+    Parameters
+    ----------
+    questions
+        The functions by their names.
+    description
+        The docstring of the command.
+    peers
+        What the help calls the other programs.
+    modules
+        Modules whose versions are printed.
+    """
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument("--questions", nargs="+", choices=questions, default=[*questions], help="them (all)")
+    parser.add_argument("--seeds", type=int, default=5, help="number of seeds, starting at 0 (5)")
+    parser.add_argument("--peers", action="store_true", help=f"measure {peers} alone")
+    args = parser.parse_args()
+    report = Report()
+    report.line(f"{machine(*modules)}; seeds 0 to {args.seeds - 1}, processor seconds.")
+    for question in args.questions:
+        questions[question](report, args.seeds, args.peers)
+    return report.end()
