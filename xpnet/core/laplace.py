@@ -157,7 +157,7 @@ def begin_evidence(
 
 
 class Residuals(NamedTuple):
-    """What is known of the residuals at some weights, in groups that have a precision each."""
+    """Residuals at some weights, and their derivatives, in groups with a precision each."""
 
     matrices: Sequence[Array]  # JᵀJ of each group, (..., P, P), as part of the mean cost of n examples
     n: Array  # in the shape of μ

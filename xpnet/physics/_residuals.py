@@ -140,7 +140,7 @@ class SecondDerivatives(list[Array]):
 
 
 class Present(NamedTuple):
-    """What residuals are computed with: the network, the coefficients, and the end of a window of time."""
+    """The network, the coefficients and the window of time with which residuals are computed."""
 
     layers: Layers
     sigmas: Sequence[Activation]

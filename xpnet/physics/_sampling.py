@@ -31,7 +31,7 @@ LEAST_FREEDOM = 0.5  # residuals beyond what weights and coefficients fit, to es
 
 
 class Sampling(NamedTuple):
-    """What the noise of observations does to coefficients, of which those at a bound are held there."""
+    """Effects of the noise of observations on coefficients; those at a bound are held there."""
 
     covariance: np.ndarray  # of the coefficients, (k, k); infinite if nothing determines one, NaN if it is held
     shifts: np.ndarray  # (k,): the changes that take the cost to its minimum, and the equations to hold exactly

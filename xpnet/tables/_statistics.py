@@ -203,7 +203,7 @@ class _Fit(NamedTuple):
 
 
 def _is_sure(gains: np.ndarray, weights: np.ndarray, errors: float) -> bool:
-    """Tell whether the sum of independent gains is larger than so many of its standard errors."""
+    """Tell whether the sum of independent gains is more than a number of standard errors above 0."""
     spread = gains - weights * gains.sum() / weights.sum()
     return bool(gains.sum() > errors * np.sqrt((spread**2).sum()))
 
