@@ -17,7 +17,7 @@ from xpnet.core.laplace import outputs_with_stds
 from xpnet.core.model import Model
 from xpnet.errors import ArgumentError
 from xpnet.export.parts import require_networks, take_apart, take_laplace, warn_of_losses
-from xpnet.inference import Bars, make_bars
+from xpnet.inference import Bars
 from xpnet.network.ensemble import Ensemble
 from xpnet.network.network import Network
 from xpnet.value import assign_layers, split_pairs
@@ -168,11 +168,8 @@ def _differentiate_by_pullback(sigma: Activation, jax: Any) -> Activation:
 
 def _compute_mean_and_std(jnp: Any, bars: Bars, compute: Any, params: Any, x: Any) -> tuple[Array, Array]:
     members = compute(params, x)
-    if not bars.has_laplace:
-        members = make_bars(bars.value.model.cost, members, jnp)
-    combined = bars.combine(list(members) if bars.is_ensemble else [members], jnp)
-    corrected = bars.correct(combined, jnp)
-    return corrected[..., 0], corrected[..., 1]
+    both = bars.make(list(members) if bars.is_ensemble else [members], jnp)
+    return both[..., 0], both[..., 1]
 
 
 def _compute_outputs(

@@ -9,17 +9,13 @@ from xpnet.inference._derivatives import (
     hvp,
     jacobian,
     read_batch,
-    to_given_inputs,
     value_and_jacobian,
     vjp,
 )
 from xpnet.inference._intervals import (
     Bars,
     Coverage,
-    combine_slopes,
     differentiate,
-    drop_single,
-    make_bars,
     measure_coverage,
     predict_interval,
     predict_mean_and_std,
@@ -29,34 +25,28 @@ from xpnet.inference._intervals import (
     transform_targets,
 )
 from xpnet.inference._novelty import LEAST_ROWS, fit_novelty, predict_novelty
-from xpnet.inference._predict import (
-    compute_in_units,
-    dropout_masks,
-    predict,
-    predict_outputs,
-    sample,
-)
+from xpnet.inference._posterior import Posterior, find_covariance, find_posterior, sample_functions
+from xpnet.inference._predict import dropout_masks, predict, predict_outputs, sample
 from xpnet.inference._summary import Summary, summarize, table
 
 __all__ = [
     "LEAST_ROWS",
     "Bars",
     "Coverage",
+    "Posterior",
     "Summary",
     "activations",
     "calibrate",
-    "combine_slopes",
-    "compute_in_units",
     "deltas",
     "differentiate",
-    "drop_single",
     "dropout_masks",
+    "find_covariance",
+    "find_posterior",
     "fit_novelty",
     "gradients",
     "hessian",
     "hvp",
     "jacobian",
-    "make_bars",
     "measure_coverage",
     "predict",
     "predict_interval",
@@ -67,10 +57,10 @@ __all__ = [
     "predict_values",
     "read_batch",
     "sample",
+    "sample_functions",
     "shape_quantiles",
     "summarize",
     "table",
-    "to_given_inputs",
     "transform_targets",
     "value_and_jacobian",
     "vjp",

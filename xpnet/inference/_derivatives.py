@@ -1,20 +1,25 @@
 """Activations and errors of every layer, gradients of the cost, and derivatives with respect to the inputs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from xpnet._checks import check_lengths
 from xpnet.backends.base import refuse_graph
+from xpnet.core.activations import Activation
 from xpnet.core.arrays import Array, Layers, Namespace, blocks
 from xpnet.core.backprop import backward, forward, hessian_product, pullback
 from xpnet.core.backprop import deltas as propagate
 from xpnet.core.dual import jvp
+from xpnet.core.laplace import outputs_with_stds
 from xpnet.core.minibatch import apply_scale, decode
 from xpnet.core.model import Model
 from xpnet.data.conversion import as_real_array
 from xpnet.errors import ArgumentError
+from xpnet.inference._predict import compute_in_units, get_laplace
 from xpnet.value import Value, parse_layers, split_pairs
 
 
@@ -85,12 +90,53 @@ def value_and_jacobian(value: Value, x: Any) -> tuple[Array, Array]:
             return (values[0, ...], matrices[0, ...]) if single else (values, matrices)
 
 
+def bars_and_jacobian(value: Value, x: Any) -> tuple[Array, Array]:
+    """Predict bars by a Laplace approximation, (m, n_targets, 2), and their derivatives, (m, n_targets, 2, n_in)."""
+    n_in = value.model.n_in
+    with value.scope():
+        directions = _to_given_inputs(value, value.backend.asarray(np.eye(n_in)[:, None, :], value.dtype))
+    parts = compute_in_units(value, x, _linearize_bars, *get_laplace(value), directions)
+    with value.scope(), value.output_scope():
+        parts = value.xp.reshape(parts, (*parts.shape[:-1], 2, 1 + n_in))
+        return parts[..., 0], parts[..., 1:]
+
+
+def _linearize_bars(
+    sigmas: Sequence[Activation],
+    layers: Layers,
+    factor: Array,
+    noise: Array,
+    directions: Array,
+    x: Array,
+    xp: Namespace,
+) -> Array:
+    """Compute outputs, their derivatives in k directions, standard deviations, and theirs: (m, n_out, 2 (1 + k)).
+
+    Parameters
+    ----------
+    sigmas, layers, factor, noise
+        As in `laplace.outputs_with_stds`.
+    directions
+        Shape (k, 1, n_in).
+    x
+        Inputs, (m, n_in).
+    xp
+        Namespace of the arrays.
+    """
+    shape = (directions.shape[0], *x.shape)
+    rows, directions = xp.broadcast_to(x, shape), xp.broadcast_to(directions, shape)
+    tangents = None, None, None, directions
+    bars, changes = jvp(partial(outputs_with_stds, sigmas), (layers, factor, noise, rows), tangents, xp)
+    parts = [part for k in range(2) for part in (bars[:1, ..., k], changes[..., k])]
+    return xp.permute_dims(xp.concat(parts), (1, 2, 0))
+
+
 def hessian(value: Value, x: Any) -> Array:
     """Compute the second derivatives of the outputs with respect to the inputs; see `Network.hessian`."""
     x, single = _read_rows(value, x)
     xp, n_in, n_out = value.xp, value.model.n_in, value.model.n_out
     with value.scope(), _explain_own_functions():
-        directions = to_given_inputs(value, xp.eye(n_in, dtype=x.dtype, device=x.device))[:, None, None, :]
+        directions = _to_given_inputs(value, xp.eye(n_in, dtype=x.dtype, device=x.device))[:, None, None, :]
         units = _to_scaled_outputs(value, xp.eye(n_out, dtype=x.dtype, device=x.device))[:, None, :]
 
         def slopes(layers: Layers, x: Array, g: Array, xp: Namespace) -> Array:
@@ -103,7 +149,7 @@ def hessian(value: Value, x: Any) -> Array:
             rows = xp.broadcast_to(block, (n_in, 1, *block.shape))
             g = xp.broadcast_to(units, (n_in, n_out, block.shape[0], n_out))
             _, product = jvp(slopes, (value.layers, rows, g), (None, directions, None), xp)
-            parts.append(xp.permute_dims(to_given_inputs(value, product), (2, 1, 0, 3)))
+            parts.append(xp.permute_dims(_to_given_inputs(value, product), (2, 1, 0, 3)))
         matrices = xp.concat(parts, axis=0)
         return matrices[0, ...] if single else matrices
 
@@ -135,7 +181,7 @@ def _forward_and_pull_back(value: Value, x: Array, g: Array) -> tuple[Array, Arr
     """Compute the outputs a for scaled inputs x, and gᵀ ∂a/∂x with respect to the unscaled ones."""
     compute = partial(_compute_outputs_and_pullback, value.model)
     outputs, product = value.backend.call(compute, value.layers, x, _to_scaled_outputs(value, g))
-    return value.scale_back(outputs), to_given_inputs(value, product)
+    return value.scale_back(outputs), _to_given_inputs(value, product)
 
 
 def _compute_outputs_and_pullback(
@@ -152,7 +198,7 @@ def _to_scaled_outputs(value: Value, g: Array) -> Array:
     return g if scaling is None else g * value.backend.asarray(scaling[1], value.dtype)
 
 
-def to_given_inputs(value: Value, g: Array) -> Array:
+def _to_given_inputs(value: Value, g: Array) -> Array:
     """Turn derivatives with respect to scaled inputs into those with respect to the inputs that users give."""
     g = g if value.reader.scale is None else g * value.reader.scale
     return g if value.scaling is None else g / value.scaling.rounded.x_std

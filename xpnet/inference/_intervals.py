@@ -30,7 +30,7 @@ from xpnet.core.dual import jvp
 from xpnet.data.open import open_source
 from xpnet.data.source import Source
 from xpnet.errors import ArgumentError
-from xpnet.inference._derivatives import value_and_jacobian
+from xpnet.inference._derivatives import bars_and_jacobian, value_and_jacobian
 from xpnet.inference._predict import predict, predict_with_stds
 from xpnet.inference._summary import table
 from xpnet.value import Value, make_table
@@ -136,6 +136,19 @@ class Bars(NamedTuple):
             return correct_quantiles(bars, self.move(self.shifts), self.levels, xp)
         factor = self.move(drop_single(find_error(self.errors, ONE_SIGMA)))
         return xp.stack([bars[..., 0], bars[..., 1] * factor], axis=-1)
+
+    def make(self, members: Sequence[Array], xp: Namespace) -> Array:
+        """Make corrected bars of the outputs of members; or of their bars, if they have a Laplace approximation."""
+        if not self.has_laplace:
+            members = [make_bars(self.value.model.cost, a, xp) for a in members]
+        return self.correct(self.combine(members, xp), xp)
+
+    def without_stds(self) -> Bars:
+        """Leave out what changes standard deviations alone; quantiles stay as they are."""
+        if self.levels:
+            return self
+        values = [value._replace(calibration=None, laplace=None) for value in self.values]
+        return self._replace(values=values)
 
     @property
     def errors(self) -> np.ndarray | None:
@@ -311,17 +324,14 @@ def predict_mean_and_std(bars: Bars, x: Any) -> tuple[Array, Array]:
 
 def predict_values(bars: Bars, x: Any) -> Array:
     """Predict means or corrected quantiles, as `Network.predict` shapes them."""
-    if not bars.levels:  # a calibration corrects no means
-        bars = bars._replace(values=[value._replace(calibration=None) for value in bars.values])
-    predicted = _predict_corrected(bars, x)
+    predicted = _predict_corrected(bars.without_stds(), x)
     with bars.value.backend.scope(precision(predicted)):
         return shape_quantiles(predicted) if bars.levels else drop_single(predicted[..., 0])
 
 
 def predict_points(bars: Bars, x: Any) -> Array:
     """Predict one number for each target, (m, n_targets)."""
-    values = [value._replace(laplace=None) for value in bars.values]  # whose means are the same
-    predicted = bars._replace(values=values).predict(x)
+    predicted = bars.without_stds().predict(x)
     with bars.value.backend.scope(precision(predicted)):
         return bars.value.choose_points([predicted[..., k] for k in range(predicted.shape[-1])])
 
@@ -337,45 +347,25 @@ def differentiate(bars: Bars, x: Any, return_std: bool = False) -> Any:
     bars.require_regression("predict_jacobian")
     if yes_or_no("return_std", return_std):
         bars.require_std("predict_jacobian(return_std=True)")
-    outputs, matrices = zip(*[value_and_jacobian(value, x) for value in bars.values])
-    _, slopes = combine_slopes(bars, outputs, matrices, partial(make_bars, bars.value.model.cost))
-    return tuple(slopes) if return_std else slopes[0]
+        return differentiate_bars(bars, x)[1]
+    return differentiate_bars(bars.without_stds(), x)[1][0]
 
 
-def combine_slopes(
-    bars: Bars, values: Sequence[Array], slopes: Sequence[Array], make: Callable[[Array, Namespace], Array]
-) -> tuple[list[Array], list[Array]]:
-    """Combine values of members, and their derivatives, into those of the predictions.
-
-    Parameters
-    ----------
-    bars
-        Those of a network or an ensemble.
-    values, slopes
-        For each member an array, and its derivatives with respect to the inputs, with an axis (n_in,) at the end.
-    make
-        Function (value, xp) that makes the bars of a member, (..., n_targets, k).
-
-    Returns
-    -------
-    values, slopes
-        The quantiles; or the means, and the standard deviations. The derivatives of each.
-    """
-    backend, xp, dtype = bars.value.backend, bars.value.xp, precision(tuple(values))
+def differentiate_bars(bars: Bars, x: Any) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+    """Predict the quantiles, or means and standard deviations, as users see them; and the derivatives of each."""
+    find = bars_and_jacobian if bars.has_laplace else value_and_jacobian
+    values, slopes = zip(*[find(value, x) for value in bars.values])
+    backend, xp, dtype = bars.value.backend, bars.value.xp, precision(values)
     with backend.scope(dtype):
         # One axis in front for the inputs
         tangents = tuple(backend.asarray(_roll_axes(part, -1, xp), dtype) for part in slopes)
         rows = tuple(xp.broadcast_to(backend.asarray(a, dtype), t.shape) for a, t in zip(values, tangents))
-
-        def combine(rows: Sequence[Array], xp: Namespace) -> Array:
-            return bars.correct(bars.combine([make(a, xp) for a in rows], xp), xp)
-
         combined, changes = (
             [shape_quantiles(part)] if bars.levels else [drop_single(part[..., k]) for k in range(2)]
-            for part in jvp(combine, [rows], [tangents], xp)
+            for part in jvp(bars.make, [rows], [tangents], xp)
         )
         changes = [backend.asarray(_roll_axes(part, 1, xp), bars.value.dtype) for part in changes]
-        return [part[0, ...] for part in combined], changes
+        return tuple(part[0, ...] for part in combined), tuple(changes)
 
 
 def _roll_axes(a: Array, by: int, xp: Namespace) -> Array:

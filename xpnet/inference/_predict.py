@@ -12,7 +12,7 @@ from xpnet._checks import count
 from xpnet.core.arrays import Array, Function, Namespace, blocks, positions, rows_per_block
 from xpnet.core.backprop import forward
 from xpnet.core.dropout import Dropout, drop, make_masks
-from xpnet.core.laplace import outputs_with_stds
+from xpnet.core.laplace import Laplace, outputs_with_stds
 from xpnet.core.minibatch import apply_scale
 from xpnet.core.model import count_parameters
 from xpnet.data import read_in_blocks
@@ -153,8 +153,13 @@ def _compute_block(value: Value, x: Array) -> Array:
 
 def predict_with_stds(value: Value, x: Any) -> Array:
     """Predict bars, (m, n_targets, 2), of a network with a Laplace approximation."""
+    return compute_in_units(value, x, outputs_with_stds, *get_laplace(value))
+
+
+def get_laplace(value: Value) -> Laplace:
+    """Return the Laplace approximation of a network that has one."""
     assert value.laplace is not None
-    return compute_in_units(value, x, outputs_with_stds, *value.laplace)
+    return value.laplace
 
 
 def compute_in_units(value: Value, x: Any, function: Function, *arrays: Array) -> Array:

@@ -37,9 +37,8 @@ if TYPE_CHECKING:
     from xpnet.core.initializers import Initializer
     from xpnet.core.optimizers import Optimizer
     from xpnet.core.schedules import Schedule
-    from xpnet.inference import Bars, Coverage
+    from xpnet.inference import Bars, Coverage, Posterior
     from xpnet.inference.metrics import Metric
-    from xpnet.physics import Posterior
     from xpnet.training.callback import Callback
     from xpnet.value import Value
     from xpnet.value.structure import Task
@@ -442,15 +441,11 @@ class Ensemble:
         They are those of the mixture of the members' functions: the variance is their mean variance plus the variance
         of their means.
         """
-        from xpnet.physics import find_posterior
-
-        return find_posterior(self._bars, x)
+        return inference.find_posterior(self._bars, x)
 
     def covariance(self, x: Any) -> Array:
         """Compute the covariance of the function between rows, as `Network.covariance` does, for the same mixture."""
-        from xpnet.physics import find_covariance
-
-        return find_covariance(self._bars, x)
+        return inference.find_covariance(self._bars, x)
 
     def calibrate(self, validation_data: Any, rows: Sequence[Any] | None = None) -> None:
         """Correct error bars, quantiles or probabilities of the ensemble, as `Network.calibrate` does. Synchronizes.
@@ -584,12 +579,7 @@ class Ensemble:
 
         With `return_std`, also those of the standard deviations, ``predict(x, return_std=True)``.
         """
-        bars = self._bars
-        if yes_or_no("return_std", return_std) and bars.has_laplace:
-            from xpnet.physics import differentiate_bars
-
-            return differentiate_bars(bars, x)[2:]
-        return inference.differentiate(bars, x, return_std)
+        return inference.differentiate(self._bars, x, return_std)
 
     def hessian(self, x: Any, return_std: bool = False) -> Any:
         """Compute the second derivatives of the outputs, (m, n_out, n_in, n_in), by the mean over the members."""

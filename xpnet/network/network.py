@@ -50,8 +50,8 @@ if TYPE_CHECKING:
     from xpnet.core.optimizers import Optimizer
     from xpnet.core.scaling import Scaling
     from xpnet.core.schedules import Schedule
-    from xpnet.inference import Bars, Coverage, Summary
-    from xpnet.physics import Posterior, SolutionCheck, Term
+    from xpnet.inference import Bars, Coverage, Posterior, Summary
+    from xpnet.physics import SolutionCheck, Term
     from xpnet.training.callback import Callback
     from xpnet.value import Provenance
     from xpnet.value.structure import Task
@@ -750,9 +750,7 @@ class Network:
         """
         if self._value.laplace is None:
             return inference.sample(self._value, x, n)
-        from xpnet.physics import sample_functions
-
-        return sample_functions(self._value, x, n)
+        return inference.sample_functions(self._value, x, n)
 
     def posterior(self, x: Any) -> Posterior:
         """Compute mean and standard deviation of the function, without the noise of targets, and their derivatives.
@@ -775,18 +773,14 @@ class Network:
         >>> bool(posterior.std[1] > posterior.std[0]), posterior.mean_jacobian.shape
         (True, (2, 1))
         """
-        from xpnet.physics import find_posterior
-
-        return find_posterior(self._bars, x)
+        return inference.find_posterior(self._bars, x)
 
     def covariance(self, x: Any) -> Array:
         """Compute the covariance of the function between rows, (m, m) or (m, m, n_targets), as of its `posterior`.
 
         The diagonal holds the squares of the standard deviations, without the noise of targets.
         """
-        from xpnet.physics import find_covariance
-
-        return find_covariance(self._bars, x)
+        return inference.find_covariance(self._bars, x)
 
     def calibrate(self, validation_data: Any) -> None:
         """Correct error bars, quantiles or probabilities, so that they say how often they are right. Synchronizes.
@@ -1006,10 +1000,6 @@ class Network:
 
         With `return_std`, those of `predict_std` as well. Unlike `jacobian`, they include what `calibrate` corrects.
         """
-        if yes_or_no("return_std", return_std) and self._value.laplace is not None:
-            from xpnet.physics import differentiate_bars
-
-            return differentiate_bars(self._bars, x)[2:]
         return inference.differentiate(self._bars, x, return_std)
 
     def hessian(self, x: Any) -> Array:

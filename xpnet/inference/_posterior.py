@@ -3,13 +3,9 @@
 If the weights change by h, the outputs at a row change by J h. With the factor F of the covariance of the weights, and
 standard normal numbers z, h = F z has their distribution; so the values at all rows are normal together, with the
 covariance (J F) (J F)ᵀ. Every z is a function, f + J F z, at any rows. All of this is without the noise of targets.
-
-The variance of a value is the squared length of J F, and `jvp` finds how J F changes along each input.
 """
 
 import math
-from collections.abc import Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,12 +13,11 @@ import numpy as np
 from xpnet._checks import count
 from xpnet.backends import on_host_only, require_bytes
 from xpnet.backends.base import precision
-from xpnet.core.activations import Activation
-from xpnet.core.arrays import Array, Layers, Namespace
-from xpnet.core.dual import jvp
-from xpnet.core.laplace import Laplace, outputs_with_changes, outputs_with_stds
+from xpnet.core.arrays import Array
+from xpnet.core.laplace import outputs_with_changes
 from xpnet.errors import ArgumentError
-from xpnet.inference import Bars, combine_slopes, compute_in_units, drop_single, to_given_inputs
+from xpnet.inference._intervals import Bars, differentiate_bars, drop_single
+from xpnet.inference._predict import compute_in_units, get_laplace
 from xpnet.value import Value
 
 
@@ -44,21 +39,10 @@ def find_posterior(bars: Bars, x: Any) -> Posterior:
     # The function has no noise, and a calibration is one of targets, which have
     values = [
         value._replace(calibration=None, laplace=laplace._replace(noise=0.0 * laplace.noise))
-        for value, laplace in zip(bars.values, map(_get_laplace, bars.values))
+        for value, laplace in zip(bars.values, map(get_laplace, bars.values))
     ]
-    return differentiate_bars(bars._replace(values=values), x)
-
-
-def differentiate_bars(bars: Bars, x: Any) -> Posterior:
-    """Predict the error bars of a Laplace approximation, noise included, and their derivatives."""
-    n_in = bars.value.model.n_in
-    members = [_differentiate_member(value, x) for value in bars.values]
-    xp, dtype = bars.value.xp, precision(tuple(members))
-    with bars.value.backend.scope(dtype):
-        members = [xp.reshape(member, (*member.shape[:-1], 2, 1 + n_in)) for member in members]
-        values, tangents = zip(*[(member[..., 0], member[..., 1:]) for member in members])
-        (mean, std), slopes = combine_slopes(bars, values, tangents, lambda member, xp: member)
-        return Posterior(mean, std, *slopes)
+    (mean, std), slopes = differentiate_bars(bars._replace(values=values), x)
+    return Posterior(mean, std, *slopes)
 
 
 def find_covariance(bars: Bars, x: Any) -> Array:
@@ -71,7 +55,7 @@ def find_covariance(bars: Bars, x: Any) -> Array:
         f"covariance between {m:,} rows needs",
         "give fewer rows, or take sample(x, n)",
     )
-    members = [compute_in_units(value, x, outputs_with_changes, _get_laplace(value).factor) for value in bars.values]
+    members = [compute_in_units(value, x, outputs_with_changes, get_laplace(value).factor) for value in bars.values]
     dtype = precision(tuple(members))
     with backend.scope(dtype):
         members = [backend.asarray(member, dtype) for member in members]
@@ -87,55 +71,12 @@ def find_covariance(bars: Bars, x: Any) -> Array:
 
 def sample_functions(value: Value, x: Any, n: int) -> Array:
     """Compute the values of n functions, (n, m, n_targets); see `Network.sample`."""
-    n, factor = count("n", n, 1), _get_laplace(value).factor
+    n, factor = count("n", n, 1), get_laplace(value).factor
     z = np.random.default_rng(value.seeds.dropout).standard_normal((n, len(factor)))
     parts, xp = compute_in_units(value, x, outputs_with_changes, factor @ z.T), value.xp
     with value.scope(), value.output_scope():
         functions = parts[..., :1] + parts[..., 1:]
         return xp.permute_dims(functions, (functions.ndim - 1, *range(functions.ndim - 1)))
-
-
-def linearize_bars(
-    sigmas: Sequence[Activation],
-    layers: Layers,
-    factor: Array,
-    noise: Array,
-    directions: Array,
-    x: Array,
-    xp: Namespace,
-) -> Array:
-    """Compute outputs, their derivatives in k directions, standard deviations, and theirs: (m, n_out, 2 (1 + k)).
-
-    Parameters
-    ----------
-    sigmas, layers, factor, noise
-        As in `laplace.outputs_with_stds`.
-    directions
-        Shape (k, 1, n_in).
-    x
-        Inputs, (m, n_in).
-    xp
-        Namespace of the arrays.
-    """
-    shape = (directions.shape[0], *x.shape)
-    rows, directions = xp.broadcast_to(x, shape), xp.broadcast_to(directions, shape)
-    tangents = None, None, None, directions
-    bars, changes = jvp(partial(outputs_with_stds, sigmas), (layers, factor, noise, rows), tangents, xp)
-    parts = [part for k in range(2) for part in (bars[:1, ..., k], changes[..., k])]
-    return xp.permute_dims(xp.concat(parts), (1, 2, 0))
-
-
-def _differentiate_member(value: Value, x: Any) -> Array:
-    """Predict the bars of a network with their derivatives, (m, n_targets, 2 (1 + n_in))."""
-    with value.scope():
-        directions = to_given_inputs(value, value.backend.asarray(np.eye(value.model.n_in)[:, None, :], value.dtype))
-    laplace = _get_laplace(value)
-    return compute_in_units(value, x, linearize_bars, laplace.factor, laplace.noise, directions)
-
-
-def _get_laplace(value: Value) -> Laplace:
-    assert value.laplace is not None
-    return value.laplace
 
 
 def _require_laplace(bars: Bars, what: str) -> None:
