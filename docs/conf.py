@@ -35,6 +35,7 @@ from sphinx.writers.html5 import HTML5Translator
 
 import xpnet
 from xpnet import Adam, Network, plots
+from xpnet.datasets import mnist_sample
 from xpnet.export import write_lesson, write_page
 from xpnet.pages import LESSONS
 
@@ -282,6 +283,22 @@ def draw_paths() -> Figure:
     return figure
 
 
+def draw_saturation() -> Figure:
+    """Draw the sigmoid above the weighted inputs of thirty units, with large and with small initial weights."""
+    figure, (curve, inputs) = plt.subplots(2, 1, figsize=(5.5, 3.2), sharex=True, layout="constrained")
+    z = np.linspace(-25, 25, 501)
+    curve.plot(z, 1 / (1 + np.exp(-z)), color="C7")
+    curve.set(ylabel=r"$\sigma(z)$", xlim=(-25, 25))
+    images = mnist_sample()[0][0]
+    for init, variance, line in (("scaled_normal", "1/784", "-"), ("normal", "1", "--")):
+        net = Network([784, 30, 10], init=init, seed=0)
+        z = images @ net.w[0].T + net.b[0]
+        inputs.hist(z.ravel(), 50, range=(-25, 25), density=True, histtype="step", linestyle=line, label=variance)
+    inputs.set(xlabel="$z$ of the hidden units", ylabel="density")
+    inputs.legend(title="variance of the weights")
+    return figure
+
+
 def draw_from_page(name: str) -> Figure:
     """Return the figure of that name, which the examples of use/inspect.md draw."""
     return run_page("use/inspect.md")[name]
@@ -295,6 +312,11 @@ PICTURES = {
         draw_paths,
         "An arrow from z of unit j to its a, with σ′(z); from there arrows to z of three units of the next layer, with "
         "their weights w; and from each of these an arrow to the cost, with its error δ",
+    ),
+    "saturation": (
+        draw_saturation,
+        "The sigmoid; below, a narrow hill of z where it is steep, for weights of variance 1/784, and a wide one that "
+        "reaches far to where it is flat, for variance 1",
     ),
     "search": (draw_search, "Accuracy for each pair of a learning rate and an alpha"),
 }
