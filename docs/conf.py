@@ -31,6 +31,7 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
+from sphinx.util.index_entries import split_index_msg
 from sphinx.writers.html5 import HTML5Translator
 
 import xpnet
@@ -458,6 +459,19 @@ def fold_sidebar(app: Sphinx, pagename: str, template: str, context: dict[str, A
     context["furo_navigation_tree"] = str(tree)
 
 
+def restore_index_entries(app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Give the search the index entries of all pages: Sphinx forgets those of pages that it does not write again."""
+    if pagename == "search":  # written in every build, before what the search knows
+        known, entries = app.builder.indexer._index_entries, app.env.domains["index"].entries
+        for name in app.env.all_docs.keys() - known.keys():
+            found = [
+                (word, target, main)
+                for kind, value, target, main, _ in entries[name]
+                for word in split_index_msg(kind, value)
+            ]
+            known[name] = sorted(set(found))
+
+
 def setup(app: Sphinx) -> None:
     """Connect what is above."""
     app.add_html_math_renderer("mathml", (write_formula, None), (write_formula, None))
@@ -472,4 +486,5 @@ def setup(app: Sphinx) -> None:
     app.connect("doctree-read", embed_diagrams, priority=400)  # before Sphinx collects the images
     app.connect("doctree-resolved", join_marks)
     app.connect("html-page-context", mend_links_to_docs)
+    app.connect("html-page-context", restore_index_entries)
     app.connect("html-page-context", fold_sidebar, priority=900)  # after the theme has written it

@@ -113,8 +113,12 @@ def test_defects_of_the_site_are_found(tmp_path):
     )
     (tmp_path / "good.html").write_text(PAGE.format("<p>A good page</p>"))
     (tmp_path / "bad.html").write_text(PAGE.format("".join(text for text, _ in DEFECTS.values())))
+    search = "<script>const Search = {_parseQuery: (query) => [query], _performSearch: () => [['use/save']]}</script>"
+    (tmp_path / "search.html").write_text(PAGE.format(search))
     looks = load(ROOT / "tools" / "look_at_site.py").look_at_site(tmp_path)
     assert looks["good.html"] == []
+    assert "a search for latency shows use/save first, not use/serve" in looks["search.html"]
+    assert not any("resume" in failure for failure in looks["search.html"])
     for name, (_, report) in DEFECTS.items():
         assert any(report in failure for failure in looks["bad.html"]), (name, looks["bad.html"])
 

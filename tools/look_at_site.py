@@ -9,8 +9,8 @@ Pages of source code, which Sphinx writes, are left out.
 axe-core checks the rules for readers with screen readers or keyboards, and sphinx-build the links. What they do not
 check is checked here: each page loads without an error or a warning on the console, and asks no other host for
 anything; pictures are described, formulas are drawn, text contrasts with its background, links in it are underlined,
-frames do not scroll, nothing is wider than the window, nor is code on a desktop wider than its box. Exits with status 1
-if a page fails. Needs Chromium.
+frames do not scroll, nothing is wider than the window, nor is code on a desktop wider than its box; searches show
+the right page first. Exits with status 1 if a page fails. Needs Chromium.
 """
 
 import argparse
@@ -213,6 +213,43 @@ LOOK = r"""async () => {
     return failures;
 }"""
 
+# What readers search for -> the page that the search of the site must show first
+SEARCHES = {
+    "images, one-hot": "use/data",
+    "2-D, PDE, PINN": "use/differential-equations",
+    "uncertainty, outlier": "use/error-bars",
+    "feature importance, partial dependence, SHAP": "use/explain",
+    "ONNX": "use/export",
+    "custom loss": "use/extend",
+    "class imbalance, ROC, predict probability": "use/classification",
+    "GPU": "use/backends",
+    "confusion matrix, learning curve, plot": "use/inspect",
+    "large data": "use/outgrow",
+    "multi-output": "use/regression",
+    "resume, save model": "use/save",
+    "cross-validation, hyperparameter": "use/search",
+    "reproducible, seed": "use/seeds",
+    "deploy, latency": "use/serve",
+    "normalize": "use/standardize",
+    "categorical, missing values": "use/table-columns",
+    "pandas": "use/table-models",
+    "CSV": "use/tables",
+    "batch norm, batch size, convolution, dropout": "use/train",
+    "L2, learning rate, NaN, regularization, weight decay": "use/train",
+    "early stopping, test set, time series": "use/validate",
+    "momentum": "learn/questions",
+    "overfitting": "notebooks/figures_of_the_book",
+    "vanishing gradient": "notebooks/exercises_slow_learning",
+    "initialization, loss, softmax": "reference/functions",
+    "speed": "understand/performance",
+    "Windows": "understand/reliability",
+}
+SEARCH = """(searches) => Object.entries(searches).flatMap(([queries, page]) =>
+    queries.split(", ").flatMap((query) => {
+        const first = Search._performSearch(...Search._parseQuery(query)).at(-1)?.[0];  // they are shown from the end
+        return first === page ? [] : [`a search for ${query} shows ${first} first, not ${page}`];
+    }))"""
+
 
 class Files(SimpleHTTPRequestHandler):
     """Serves a folder, and logs nothing: failed requests are seen in the browser."""
@@ -289,6 +326,8 @@ def look_at_pages(site: str, shots: Path | None, names: Iterable[str]) -> dict[s
                 seen.extend(page.evaluate(LOOK))
                 if shots:
                     take_picture(page, shots / f"{name.removesuffix('.html').replace('/', '-')}-{width}-{scheme}.png")
+            if name == "search.html":
+                seen.extend(page.evaluate(SEARCH, SEARCHES))
             page.evaluate(THIN)
             seen.extend(run_axe(page))
             looks[name] = list(dict.fromkeys(seen))
