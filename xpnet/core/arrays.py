@@ -27,6 +27,7 @@ __all__ = [
     "combine_arrays",
     "count_bytes",
     "count_elements",
+    "cut_rows",
     "join_layers",
     "leaves",
     "map_arrays",
@@ -195,12 +196,24 @@ def map_layers(rule: Callable[..., tuple[Array, ...]], *nests: Layers) -> tuple[
 
 def blocks(x: Same, width: int | None = None) -> Iterator[Same]:
     """Cut an array into blocks of rows, sized for `width` elements per row; by default, the elements of a row."""
-    n, rows = x.shape[0], rows_per_block(math.prod(x.shape[1:]) if width is None else width)
-    if n <= rows:
+    n, width = x.shape[0], math.prod(x.shape[1:]) if width is None else width
+    if n <= rows_per_block(width):
         yield x
         return
-    for start in range(0, n, rows):
-        yield x[start : min(start + rows, n), ...]
+    for rows in cut_rows(n, width):
+        yield x[rows, ...]
+
+
+def cut_rows(n: int, width: int) -> Iterator[slice]:
+    """Cut the rows 0, 1, ..., n - 1 into blocks, sized for `width` values per row.
+
+    Examples
+    --------
+    >>> list(cut_rows(5, 2**21))
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
+    """
+    rows = rows_per_block(width)
+    return (slice(start, min(start + rows, n)) for start in range(0, n, rows))
 
 
 def rows_per_block(width: int) -> int:

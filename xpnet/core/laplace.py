@@ -43,8 +43,8 @@ from xpnet.core.arrays import (
     Namespace,
     combine_arrays,
     count_elements,
+    cut_rows,
     join_layers,
-    rows_per_block,
     split_layers,
 )
 from xpnet.core.backprop import forward
@@ -327,9 +327,8 @@ def find_spread(
 ) -> Array:
     """Find the standard deviation of the first outputs by the uncertainty of the weights, (..., m, n_targets)."""
     parts: list[Array] = []
-    n, rows = x.shape[-2], rows_per_block(count_elements(layers))
-    for start in range(0, n, rows):
-        _, slopes = outputs_with_jacobians(sigmas, layers, x[..., start : min(start + rows, n), :], xp)
+    for block in cut_rows(x.shape[-2], count_elements(layers)):
+        _, slopes = outputs_with_jacobians(sigmas, layers, x[..., block, :], xp)
         columns = [xp.sum(xp.matmul(part, covariance) * part, axis=-1) for part in slopes[:n_targets]]
         variances = xp.stack(columns, axis=-1)
         parts.append(xp.sqrt(xp.maximum(variances, 0.0 * variances)))

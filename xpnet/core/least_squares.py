@@ -22,7 +22,7 @@ import numpy as np
 
 from xpnet.core._slopes import slope_errors
 from xpnet.core.activations import Activation
-from xpnet.core.arrays import Array, Layers, Namespace, count_elements, positions, rows_per_block
+from xpnet.core.arrays import Array, Layers, Namespace, count_elements, cut_rows, positions
 from xpnet.core.backprop import deltas, forward
 from xpnet.core.costs import Cost, split_columns
 from xpnet.core.dual import jvp, unit_vectors
@@ -127,9 +127,8 @@ def normal_equations(
         Whether to return those of each output, and then those of the slopes by each input, one after the other.
     """
     sums: dict[int, tuple[Array, ...]] = {}
-    n, n_in, n_out, rows = *x.shape[-2:], y.shape[-1], rows_per_block(count_elements(layers))
-    for start in range(0, n, rows):
-        block = slice(start, min(start + rows, n))
+    n, n_in, n_out = *x.shape[-2:], y.shape[-1]
+    for block in cut_rows(n, count_elements(layers)):
         inputs, targets = x[..., block, :], y[..., block, :]
         zs, activations = forward(layers, sigmas, inputs, xp)
         root = xp.sqrt(share[..., block])[..., None]

@@ -16,12 +16,12 @@ import numpy as np
 from xpnet._checks import check_lengths
 from xpnet.backends import Workers, find_free_memory
 from xpnet.backends.base import as_array, host_array
-from xpnet.core.arrays import Array, rows_per_block
+from xpnet.core.arrays import Array, cut_rows, rows_per_block
 from xpnet.core.minibatch import Examples
 from xpnet.data._scaling import PlacedScaling
 from xpnet.data.conversion import count_input_bytes, find_map, is_arrow_table, refuse_masks_and_units, stays_outside
 from xpnet.data.reader import Reader, name_part
-from xpnet.data.sampling import cut_rows, in_order
+from xpnet.data.sampling import in_order
 from xpnet.data.source import Chunk, Stored
 
 LARGE_SHARE = 0.5  # of the free memory: larger files are not kept in memory by the system once they have been read

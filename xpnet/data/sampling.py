@@ -8,7 +8,6 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from xpnet.core.arrays import rows_per_block
 from xpnet.errors import ArgumentError
 
 __all__ = [
@@ -21,7 +20,6 @@ __all__ = [
     "Sampling",
     "check_order",
     "count_minibatches",
-    "cut_rows",
     "in_order",
     "leave_out_weightless",
     "make_generator",
@@ -219,18 +217,6 @@ def split_into_chunks(index: np.ndarray, most: int) -> Iterator[np.ndarray]:
         size = math.ceil(len(index) / math.ceil(len(index) / most))
         for start in range(0, len(index), size):
             yield index[start : start + size]
-
-
-def cut_rows(n: int, width: int) -> Iterator[slice]:
-    """Cut the rows 0, 1, ..., n - 1 into blocks, sized for `width` values per row.
-
-    Examples
-    --------
-    >>> list(cut_rows(5, 2**21))
-    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
-    """
-    rows = rows_per_block(width)
-    return (slice(start, min(start + rows, n)) for start in range(0, n, rows))
 
 
 def split_rows(

@@ -14,13 +14,13 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import numpy as np
 
 from xpnet.backends import to_host
-from xpnet.core.arrays import BLOCK_ELEMENTS, blocks, map_arrays, rows_per_block, select
+from xpnet.core.arrays import BLOCK_ELEMENTS, blocks, cut_rows, map_arrays, rows_per_block, select
 from xpnet.core.minibatch import Examples
 from xpnet.core.scaling import Scaling, compute_scaling
 from xpnet.data._scaling import PlacedScaling, place_scaling
 from xpnet.data._weights import check_some_weight
 from xpnet.data.reader import Reader
-from xpnet.data.sampling import Sampling, cut_rows, in_order, leave_out_weightless, split_into_chunks
+from xpnet.data.sampling import Sampling, in_order, leave_out_weightless, split_into_chunks
 from xpnet.errors import ArgumentError
 
 __all__ = [

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from xpnet._checks import count
-from xpnet.core.arrays import Array, Function, Namespace, blocks, positions, rows_per_block
+from xpnet.core.arrays import Array, Function, Namespace, blocks, cut_rows, positions
 from xpnet.core.backprop import forward
 from xpnet.core.dropout import Dropout, drop, make_masks
 from xpnet.core.laplace import Laplace, outputs_with_stds
@@ -114,9 +114,9 @@ def sample(value: Value, x: Any, n: int) -> Array:
     with value.scope():
         inputs, scale = reader.read_inputs(x, "x"), reader.scale
         m = inputs.shape[0]
-        size = rows_per_block(4 * sum(value.model.sizes))  # making a mask takes several arrays
-        for start in range(0, n * m, size):  # over the rows of all samples
-            numbers = np.divmod(np.arange(start, min(start + size, n * m)), m)
+        width = 4 * sum(value.model.sizes)  # making a mask takes several arrays
+        for part in cut_rows(n * m, width):  # of the rows of all samples
+            numbers = np.divmod(np.arange(part.start, part.stop), m)
             samples, rows = (value.backend.asarray(number.astype(np.int32)) for number in numbers)
             block = apply_scale(xp.take(inputs, rows, axis=0), scale, xp)
             state = dropout._replace(step=samples[:, None])  # the number of the sample replaces that of the step
