@@ -266,6 +266,7 @@ def outcome(net, method, data):
     name, call = METHODS[method]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".* holds uint8 values up to .*, which are not scaled", UserWarning)
+        warnings.filterwarnings("ignore", "targets have mean .* and standard deviation", UserWarning)
         warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"host_cupy\.")  # it computes with NumPy
         try:
             results = call(net, data)

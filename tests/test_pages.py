@@ -87,6 +87,13 @@ def test_links_between_files_lead_somewhere():
             assert (file.parent / link).exists(), f"{file.name} links to {link}"
 
 
+def test_files_that_pages_name_exist():
+    pattern = r"\b(?:tests|benchmarks|tools|examples|xpnet)/[\w/]+\.(?:py|c|json|ipynb|md)\b"
+    for file in [*ROOT.glob("*.md"), *PAGES]:
+        for path in re.findall(pattern, file.read_text()):
+            assert (ROOT / path).exists(), f"{file.name} names {path}"
+
+
 def test_the_code_beside_the_equations_is_that_of_the_library():
     """Each block, apart from its indentation, stands in `xpnet/core`."""
     pages = ("learn/equations.md", "learn/one-step.md", "use/derivatives.md")

@@ -20,6 +20,7 @@ from test_training import InterruptAt
 
 from xpnet import (
     L1,
+    LBFGS,
     SGD,
     Adam,
     Callback,
@@ -30,6 +31,7 @@ from xpnet import (
     DivergenceError,
     EarlyStopping,
     Ensemble,
+    LevenbergMarquardt,
     MaxNorm,
     ModelCheckpoint,
     Network,
@@ -133,6 +135,15 @@ def test_a_resumed_training_is_the_uninterrupted_one(tmp_path, place, optimizer)
     """In the middle of an epoch, with velocities or the memory of Adam, and with dropout."""
     options = {"data": (X[EVEN], Y[EVEN]), "optimizer": optimizer, "lr": 0.05}
     check_exact(tmp_path / "run", lambda: network(place, dropout=[0.1, 0.5]), chunks=3, **options)
+
+
+@pytest.mark.parametrize("optimizer", [LevenbergMarquardt(bayesian=True), LBFGS()], ids=str)
+def test_a_training_by_all_examples_at_once_resumes(tmp_path, optimizer):
+    """With the damping and the precisions, or the last steps."""
+    options = {"optimizer": optimizer, "lr": None, "batch_size": None}
+    check_exact(
+        tmp_path / "run", lambda: network(activation="tanh", task="regression", dtype="float64"), chunks=2, **options
+    )
 
 
 @pytest.mark.not_on("numpy", "jax")
