@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browser import open_browser
-from drawings import STROKES, draw
+from drawings import STROKES, draw, touch
 from helpers import Place, run_command
 from PIL import Image
 from programs.exports import NODE, outputs_of
@@ -75,8 +75,8 @@ def test_a_page_is_one_small_file_that_asks_for_nothing_and_whose_policy_allows_
         (text,) = re.findall(f"<{name}>(.*?)</{name}>", page, re.DOTALL)
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
         assert rules[f"{name}-src"] == f"'sha256-{digest}'"
-    # the name of SVG is no address that anybody visits, and a line of Python is shown
-    page = re.sub(r'http://www.w3.org/2000/svg|"from [\w.]+ import \w+"', "", page)
+    # the name of SVG is no address that anybody visits, and lines of Python are shown
+    page = re.sub(r'http://www.w3.org/2000/svg|"(?:from [\w.]+ )?import [\w ]+"', "", page)
     assert re.findall(r"\b(?:src|href)=(\S+)", page) == ['"data:,">']
     assert not re.search(r"https?:|@import|url\(|\bfetch\(|XMLHttpRequest|\bimport\b|\beval\(|Function\(| style=", page)
 
@@ -341,9 +341,9 @@ def random_numbers():
 
 
 def planes():
-    """Costs, weights and pictures after nine epochs, with each activation, cost and number of layers."""
-    code = """([data, activation, layers, cost, seed]) => {
-      Object.assign(settings, { data, activation, cost, layers, seed });
+    """Costs, weights and pictures after nine epochs, with each activation, cost, choice of inputs and depth."""
+    code = """([data, activation, layers, cost, seed, inputs]) => {
+      Object.assign(settings, { data, activation, cost, layers, seed, inputs });
       begin();
       trainEpochs(9);
       const pictures = computePictures().map((layer) => layer.map((one) => one.filter((_, p) => p % 97 === 0)));
@@ -351,22 +351,50 @@ def planes():
       return [...costs, ...parameters, ...pictures.flat().flatMap((one) => [...one])];
     }"""
     arguments = [
-        [name, activation, layers, cost, 3 * layers]
+        [name, activation, layers, cost, 3 * layers, inputs]
         for name in PLANES
         for activation in ("sigmoid", "tanh", "relu")
-        for layers, cost in ((1, "quadratic"), (2, "cross_entropy"), (3, "quadratic"))
+        for layers, cost, inputs in (
+            (0, "cross_entropy", "squares"),
+            (1, "quadratic", "plain"),
+            (2, "cross_entropy", "product"),
+            (3, "quadratic", "plain"),
+        )
     ]
+    more = {"plain": lambda X: X[:, :0], "squares": np.square, "product": lambda X: X.prod(axis=1)}
     expected = []
-    for name, activation, layers, cost, seed in arguments:
-        sizes = [2, *[4] * layers, 1]
-        net = Network(sizes, activation=activation, cost=cost, dtype="float64", seed=seed)
-        history = net.train(make_examples(name), epochs=9, batch_size=10, lr=0.3, progress=False)
+    for name, activation, layers, cost, seed, inputs in arguments:
+        X, y = make_examples(name)
         row, column = np.divmod(np.arange(0, 3600, 97), 60)
-        x = np.stack([(column + 0.5) / 12 - 2.5, 2.5 - (row + 0.5) / 12], axis=1)
+        plane = np.stack([(column + 0.5) / 12 - 2.5, 2.5 - (row + 0.5) / 12], axis=1)
+        X, x = (np.column_stack([points, more[inputs](points)]) for points in (X, plane))
+        sizes = [X.shape[1], *[4] * layers, 1]
+        net = Network(sizes, activation=activation, cost=cost, dtype="float64", seed=seed)
+        history = net.train((X, y), epochs=9, batch_size=10, lr=0.3, progress=False)
         numbers = [array.ravel() for layer in net.layers for array in layer]
         numbers += [a.T.ravel() for a in net.activations(x)]
         expected.append(np.concatenate([history["cost"], *numbers]))
     return "plane", code, arguments, expected, 0, 1e-9
+
+
+def addresses():
+    """The settings in an address, as places among the choices; names and values that are none are ignored."""
+    code = """(hash) => {
+      location = { hash };
+      const found = { ...FIRST, ...readSettings() };
+      return [...Object.entries(CHOICES).map(([name, [, values]]) => values.indexOf(found[name])), {}.bad ?? 0];
+    }"""
+    first = [1, 0, 1, 3, 1, 1, 2, 1, 0, 0]
+    cases = {
+        "": first,
+        "#compact&lr=0.1&seed=9": [1, 0, 1, 3, 1, 1, 1, 1, 9, 0],
+        "#data=spiral&inputs=product&layers=0&units=8&activation=relu&cost=quadratic&lr=3&batch=120&seed=3": [
+            *(3, 2, 0, 7, 2, 0, 4, 3, 3, 0)
+        ],
+        "#lr=1e3&layers=-1&units=&data=<script>&activation=constructor&__proto__=bad&bad=1&%": first,
+        "#seed=2&seed=3&data=0&batch=10.0": [1, 0, 1, 3, 1, 1, 2, 1, 2, 0],
+    }
+    return "plane", code, list(cases), list(cases.values()), 0, 0
 
 
 def neurons():
@@ -438,7 +466,7 @@ def steps():
 @pytest.mark.parametrize(
     "case",
     [
-        *(networks, activations, columns, drawings, small_drawings, random_numbers, neurons, steps),
+        *(networks, activations, columns, drawings, small_drawings, random_numbers, addresses, neurons, steps),
         pytest.param(planes, marks=pytest.mark.slow),
     ],
 )
@@ -630,21 +658,35 @@ ACTIONS = {
         = compute(chosen).cost === Math.max(...x.map((_, r) => compute(r).cost))
         fill #example | 121
         = byId("example").ariaInvalid === "true" && document.querySelectorAll("#stage .value").length === 0
-        click #tries button >> nth=1
+        click #tries button >> nth=2
         = settings.data === "exclusive_or" && byId("layers").value === "3"
+        = location.hash.startsWith("#data=exclusive_or&inputs=plain&layers=3&")
         = byId("told").textContent.startsWith("Look at |δ|")
         = costs.length >= 3 && byId("run").textContent === "Pause"
         click #run
         = byId("count").textContent === `Epoch ${costs.length}` && byId("run").textContent === "Run"
         click #reset
         = costs.length === 0 && byId("told").textContent === ""
+        do location.hash = "layers=1&units=3&inputs=squares&lr=none"
+        = listSizes().join() === "4,3,1" && byId("units").value === "3" && byId("lr").value === "0.3"
+        click .column:nth-of-type(2) figure:nth-of-type(3) button
+        = byId("hand-title").textContent === "Layer 1, unit 3: weights and bias" && sliders.length === 5
+        do window.before = redOf("plane", 3).join()
+        focus #weights label:nth-child(4) input
+        press End
+        = parts[0].w[11] === 10 && redOf("plane", 3).join() !== before
+        = byId("code-note").textContent.includes("by hand")
+        click #epoch
+        = Math.abs(query("#weights label:last-child input").valueAsNumber - parts[0].b[2]) < 0.0501
+        select_option #units | 2
+        = byId("hand").hidden && !byId("code-note").textContent.includes("by hand")
         still
         select_option #layers | 2
         click #run
         = costs.length === 100 && byId("fall-note").textContent.includes(" of 120 examples are on the right side.")
         python
         select_option #activation | relu
-        do settings.lr = 1e300; byId("epoch").click(); byId("epoch").click()
+        do settings.lr = 1e308; byId("epoch").click(); byId("epoch").click()
         = byId("told").textContent.includes("choose a smaller rate")
     """,
 }
@@ -720,6 +762,8 @@ LAYOUT = """() => {
   return [overlaps.length, ...tooWide.map((e) => e.dataset?.key || e.className || e.tagName)];
 }"""
 CONTROLS = "[...document.querySelectorAll('canvas[tabindex], button, select, input')]"
+# What is in the first screen of a phone
+FIRST = {"plane": "#run", "neuron": "#run", "step": "#next", "sliders": "#outputs"}
 # In a frame: whether it has a width, is as high as its page, and nothing in it scrolls
 FITS = """(width) => innerWidth === width && Math.ceil(document.body.getBoundingClientRect().height) === innerHeight
   && document.scrollingElement.scrollWidth === width && document.scrollingElement.scrollHeight === innerHeight"""
@@ -763,3 +807,26 @@ def test_pages_fit_and_the_keyboard_reaches_all_controls_each_with_a_name(tab, n
         tab.set_viewport_size({"width": width, "height": 844})
         tab.frames[1].wait_for_function(FITS, arg=width, timeout=5000)
     assert not tab.frames[1].locator("h1").is_visible()
+
+
+@pytest.mark.slow
+@pytest.mark.needs("playwright", "chromium")
+@pytest.mark.parametrize("place", ["", "#compact"])
+@pytest.mark.parametrize("name", SUBJECTS)
+def test_a_phone_shows_answers_and_buttons_at_once_and_fingers_reach_them(browser, name, place, tmp_path):
+    write(name, tmp_path / "page.html")
+    context = browser.new_context(viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
+    phone = context.new_page()
+    phone.goto((tmp_path / "page.html").as_uri() + place)
+    size = "({ width, height }) => Math.min(width, height)"
+    sizes = f"{CONTROLS}.filter((e) => e.offsetParent).map((e) => e.getBoundingClientRect()).map({size})"
+    assert (phone.evaluate(f"() => Math.min(...{sizes})") >= 24, phone.evaluate(LAYOUT)) == (True, [0])
+    box = phone.locator(FIRST.get(name, "strong")).locator("visible=true").first.bounding_box()
+    assert box["y"] + box["height"] < 450
+    if name == "drawing":  # drawing does not scroll the page, and a tap soon after it counts
+        for digit in "189":
+            touch(phone, digit)
+            phone.wait_for_function(f"() => strokes.length === {len(STROKES[digit])} && scrollY === 0", timeout=5000)
+            phone.tap("#clear")
+            phone.wait_for_function("() => strokes.length === 0", timeout=5000)
+    context.close()

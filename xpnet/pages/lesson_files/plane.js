@@ -6,10 +6,24 @@ const AT_ONCE = 100; // epochs of a run, for those who want no motion
 const GRID = 60; // pixels of a picture, in both directions
 const REACH = 2.5; // the pictures go from −REACH to REACH
 
+// Inputs: symbols, and functions of the two coordinates. There may be more than these; a line makes those in Python.
+const COORDINATES = [["x₁", (u) => u], ["x₂", (u, v) => v]];
+const SQUARES = [["x₁²", (u) => u * u], ["x₂²", (u, v) => v * v]];
+const INPUTS = {
+  plain: { label: "x₁, x₂", more: [], python: [] },
+  squares: { label: "and x₁², x₂²", more: SQUARES, python: ["X = np.column_stack([X, X**2])"] },
+  product: {
+    label: "and x₁x₂",
+    more: [["x₁x₂", (u, v) => u * v]],
+    python: ["X = np.column_stack([X, X[:, 0] * X[:, 1]])"],
+  },
+};
+
 // What can be chosen: values, their texts, and the first choice
 const CHOICES = {
   data: ["examples", Object.keys(start.data), "circles", start.labels],
-  layers: ["hidden layers", [1, 2, 3], 1],
+  inputs: ["inputs", Object.keys(INPUTS), "plain", Object.values(INPUTS).map(({ label }) => label)],
+  layers: ["hidden layers", [0, 1, 2, 3], 1],
   units: ["units in each", [1, 2, 3, 4, 5, 6, 7, 8], 4],
   activation: ["activation", ["sigmoid", "tanh", "relu"], "tanh"],
   cost: ["cost", Object.keys(COSTS), "cross_entropy", Object.values(COSTS).map(({ label }) => label)],
@@ -17,27 +31,35 @@ const CHOICES = {
   batch: ["minibatch", [1, 10, 40, start.count], 10, ["1", "10", "40", "all"]],
   seed: ["seed", start.seeds.map((_, k) => k), 0],
 };
-const settings = Object.fromEntries(Object.entries(CHOICES).map(([name, [, , first]]) => [name, first]));
+const FIRST = Object.fromEntries(Object.entries(CHOICES).map(([name, [, , first]]) => [name, first]));
+const settings = { ...FIRST };
 
-// Questions, the settings that answer them, and what to look at
+// Questions, the settings that answer them where they are not the first choices, and what to look at
 const TRIES = [
   [
     "Can two units close a circle?",
-    { data: "circles", layers: 1, units: 2, activation: "tanh", cost: "cross_entropy", lr: 0.3, seed: 1 },
+    { units: 2, seed: 1 },
     "Each hidden unit draws one straight edge, and the output adds them up. Two edges leave a gap, so some examples " +
       "stay wrong, however long it trains. Then choose 3 units: three edges can close.",
   ],
   [
+    "Is a hidden layer needed?",
+    { inputs: "squares", layers: 0 },
+    "Not with x₁² and x₂² among the inputs: the circle x₁² + x₂² = r² is a straight edge in these two, and the output " +
+      "alone draws it. Then choose exclusive or and the input x₁x₂, whose sign is the class.",
+  ],
+  [
     "Do more layers always help?",
-    { data: "exclusive_or", layers: 3, units: 4, activation: "sigmoid", cost: "quadratic", lr: 0.3 },
+    { data: "exclusive_or", layers: 3, activation: "sigmoid", cost: "quadratic" },
     "Look at |δ| above the layers: BP2 multiplies by σ′, at most ¼, in every layer on the way back. So the first one " +
       "hardly learns, and the cost stays flat. Then choose 1 hidden layer, or tanh, whose slope reaches 1.",
   ],
   [
     "Why is the spiral hard?",
-    { data: "spiral", layers: 2, units: 8, activation: "tanh", cost: "cross_entropy", lr: 0.3 },
-    "The first layer can only cut the plane straight; the second bends what these cuts leave. For some 50 epochs " +
-      "little happens, then the arms come apart. Then choose relu: its edges are straight, with corners.",
+    { data: "spiral", layers: 2, units: 8, lr: 0.1 },
+    "The first layer can only cut the plane straight; the second bends what these cuts leave. For some 150 epochs " +
+      "little happens, then the arms come apart. Then choose the rate 0.3: the arms come apart sooner, but later the " +
+      "step on a single minibatch can be too long, and the cost jumps.",
   ],
 ];
 
@@ -45,6 +67,7 @@ const TRIES = [
 
 let x, y; // of all examples
 let parts; // of the network
+let isMoved; // whether weights were moved by hand
 let random; // where the weights came from, and the order of each epoch comes from
 let order; // the examples that are still to come in this epoch
 let total; // the sum of the costs in this epoch
@@ -59,16 +82,18 @@ function drawLayer(inputs, outputs, activation) {
 }
 
 function begin() {
-  x = start.data[settings.data].map((point) => point.map((number) => number / 100));
+  x = start.data[settings.data].map((point) => findInputs(...point.map((number) => number / 100)));
   y = x.map((_, r) => [r % 2]);
   random = makeGenerator(start.seeds[settings.seed].map(BigInt));
-  const [, ...sizes] = listSizes();
+  const [n, ...sizes] = listSizes();
   const activationOf = (k) => (k < settings.layers ? settings.activation : "sigmoid");
-  parts = sizes.flatMap((size, k) => drawLayer(sizes[k - 1] ?? 2, size, activationOf(k)));
-  [order, total, costs] = [[], 0, []];
+  parts = sizes.flatMap((size, k) => drawLayer(sizes[k - 1] ?? n, size, activationOf(k)));
+  [order, total, costs, isMoved] = [[], 0, [], false];
 }
 
-const listSizes = () => [2, ...Array(settings.layers).fill(settings.units), 1];
+const listInputs = () => [...COORDINATES, ...INPUTS[settings.inputs].more];
+const findInputs = (u, v) => listInputs().map(([, find]) => find(u, v));
+const listSizes = () => [listInputs().length, ...Array(settings.layers).fill(settings.units), 1];
 const compute = (r) => computeExample(parts, x[r], y[r], COSTS[settings.cost]);
 
 // A step of stochastic gradient descent
@@ -120,7 +145,8 @@ const PLANE = [(p) => toPlace(p % GRID), (p) => -toPlace(Math.floor(p / GRID))].
 
 // The activations of each unit over the plane: layer by layer for all pixels, which takes half the time
 function computePictures() {
-  const pictures = [PLANE];
+  const [us, vs] = PLANE;
+  const pictures = [listInputs().map(([, find]) => us.map((u, p) => find(u, vs[p])))];
   for (let k = 0; k < parts.length; k += 2) {
     const [{ w, b }, { value }, before] = [parts[k], ACTIVATIONS[parts[k + 1].name], pictures.at(-1)];
     const after = Array.from(b, (bias, j) => {
@@ -141,7 +167,7 @@ const SHARES = {
   sigmoid: () => (a) => 2 * a - 1,
   tanh: () => (a) => a,
   relu(values) {
-    const most = values.reduce((largest, a) => Math.max(largest, a), 1e-9);
+    const most = values.reduce((largest, a) => Math.max(largest, Math.abs(a)), 1e-9);
     return (a) => a / most;
   },
 };
@@ -157,15 +183,16 @@ const isOutput = (l) => l === settings.layers + 1;
 
 // The names of a layer and of a unit in it
 function nameLayer(l, j) {
-  if (l === 0) return ["inputs", `Input ${j + 1}`];
+  if (l === 0) return ["inputs", `Input ${listInputs()[j]?.[0]}`];
   return isOutput(l) ? ["output", "Output"] : [`layer ${l}`, `Layer ${l}, unit ${j + 1}`];
 }
 
 function makeTile(l, j) {
   const label = `${nameLayer(l, j)[1]}: its activation over the plane`;
   const canvas = make("canvas", { width: GRID, height: GRID, role: "img", "aria-label": label });
+  const picture = l ? make("button", { type: "button", onclick: () => takeInHand(l, j) }, canvas) : canvas;
   const caption = make("figcaption");
-  return { canvas, caption, figure: make("figure", { className: "tile" }, canvas, caption) };
+  return { canvas, picture, caption, figure: make("figure", { className: "tile" }, picture, caption) };
 }
 
 function build() {
@@ -187,6 +214,48 @@ function build() {
 
 function placeLines() {
   for (const { line, from, to } of lines) placeLine(line, from.canvas, to.canvas);
+}
+
+// The unit whose weights a learner moves: for each weight and the bias, a slider
+
+const FARTHEST = 10; // ends of the sliders
+let inHand = null; // the layer and the number of the unit
+let sliders = [];
+
+function makeWeight(name, list, place) {
+  const [slider, value] = [makeSlider({ min: -FARTHEST, max: FARTHEST }), make("span", { className: "value" })];
+  slider.addEventListener("input", () => {
+    list[place] = slider.valueAsNumber;
+    isMoved = true;
+    show();
+  });
+  const showValue = () => {
+    slider.value = list[place];
+    value.textContent = writeBriefly(list[place]);
+  };
+  return { row: make("label", {}, make("span", {}, name), slider, value), showValue };
+}
+
+// Take a unit in hand, or let it go
+function takeInHand(l, j) {
+  inHand = inHand?.join() === `${l},${j}` ? null : [l, j];
+  buildSliders();
+  show();
+  placeLines();
+}
+
+function buildSliders() {
+  const [l, j] = inHand ?? [];
+  const tile = tiles[l]?.[j];
+  for (const other of tiles.slice(1).flat()) other.picture.setAttribute("aria-pressed", other === tile);
+  byId("hand").hidden = !tile;
+  if (!tile) return ([inHand, sliders] = [null, []]);
+  const { w, b } = parts[2 * l - 2];
+  const names = tiles[l - 1].map((_, i) => (l > 1 ? `unit ${i + 1}` : listInputs()[i][0]));
+  sliders = names.map((name, i) => makeWeight(`from ${name}`, w, j * names.length + i));
+  sliders.push(makeWeight("bias", b, j));
+  byId("hand-title").textContent = `${nameLayer(l, j)[1]}: weights and bias`;
+  byId("weights").replaceChildren(...sliders.map(({ row }) => row));
 }
 
 // The examples on the plane: discs for the target 1, diamonds for 0
@@ -239,12 +308,13 @@ function showPictures() {
   const values = computePictures();
   tiles.forEach((column, l) =>
     column.forEach(({ canvas }, j) => {
-      const find = l === 0 ? () => (number) => number / REACH : SHARES[isOutput(l) ? "sigmoid" : settings.activation];
+      const find = SHARES[l === 0 ? "relu" : isOutput(l) ? "sigmoid" : settings.activation];
       paint(canvas, values[l][j], find(values[l][j]));
     }),
   );
   paint(byId("plane"), values.at(-1)[0], (a) => 1.5 * a - 0.75); // paler, for the examples on it
   for (const { line, find } of lines) showWeight(line, find(), 0.8, 4);
+  for (const { showValue } of sliders) showValue();
 }
 
 // In at most six characters
@@ -268,7 +338,7 @@ function showChosen() {
   const { z, a, delta, cost } = compute(chosen);
   tiles.forEach((column, l) =>
     column.forEach(({ caption }, j) => {
-      const numbers = l === 0 ? [["x", a[0][j]]] : [["z", z[l][j]], ["a", a[l][j]], ["δ", delta[l][j]]];
+      const numbers = l === 0 ? [[listInputs()[j][0], a[0][j]]] : [["z", z[l][j]], ["a", a[l][j]], ["δ", delta[l][j]]];
       caption.replaceChildren(...numbers.map(([symbol, value]) => write(symbol, value)));
     }),
   );
@@ -308,20 +378,24 @@ function showCurve() {
 }
 
 function showCode() {
-  const { data, activation, cost, lr, batch, seed } = settings;
+  const { data, inputs, activation, cost, lr, batch, seed } = settings;
+  const { python } = INPUTS[inputs];
   const epochs = Math.max(costs.length, 1);
   byId("code").textContent = [
+    ...(python.length ? ["import numpy as np", ""] : []),
     "from xpnet import Network",
     "from xpnet.pages import make_examples",
     "",
     `X, y = make_examples("${data}")`,
+    ...python,
     `sizes, seed = [${listSizes().join(", ")}], ${seed}`,
     `net = Network(sizes, activation="${activation}", cost="${cost}", dtype="float64", seed=seed)`,
     `history = net.train((X, y), epochs=${epochs}, batch_size=${batch}, lr=${lr})`,
     'print(history["cost"][-1])',
   ].join("\n");
   const seen = `In this page, the cost of epoch ${costs.length} is ${costs.at(-1)}.`;
-  byId("code-note").textContent = `${costs.length ? seen : ""} Rounding errors grow over many steps, or large ones.`;
+  const why = isMoved ? "Weights were moved by hand, not in Python." : "Rounding errors grow over many steps, or large ones.";
+  byId("code-note").textContent = `${costs.length ? seen : ""} ${why}`;
 }
 
 function show() {
@@ -364,6 +438,7 @@ byId("epoch").addEventListener("click", () => {
 function restart() {
   begin();
   build();
+  buildSliders();
   drawExamples();
   show();
   placeLines();
@@ -375,23 +450,43 @@ byId("reset").addEventListener("click", () => {
   restart();
 });
 
-for (const [name, [label, values, first, texts = values]] of Object.entries(CHOICES)) {
+// Begin anew with other settings
+function set(wanted) {
+  Object.assign(settings, wanted);
+  for (const [name, value] of Object.entries(settings)) byId(name).value = value;
+  restart();
+}
+
+// Let the address hold the settings
+function writeAddress() {
+  history.replaceState(null, "", `#${isCompact ? "compact&" : ""}${new URLSearchParams(settings)}`);
+}
+
+// The settings in the address; it may have other names and values, which are ignored
+function readSettings() {
+  const address = readAddress();
+  const known = Object.entries(CHOICES).flatMap(([name, [, values]]) => {
+    const value = values.find((one) => String(one) === address.get(name));
+    return value === undefined ? [] : [[name, value]];
+  });
+  return Object.fromEntries(known);
+}
+
+for (const [name, [label, values, , texts = values]] of Object.entries(CHOICES)) {
   const options = values.map((value, k) => new Option(texts[k], value));
   const select = make("select", { autocomplete: "off", id: name }, ...options);
-  select.value = first;
   select.onchange = () => {
-    settings[name] = values[select.selectedIndex];
-    restart();
+    set({ [name]: values[select.selectedIndex] });
+    writeAddress();
   };
   byId("choices").append(make("label", {}, label, select));
 }
 
 for (const [question, wanted, answer] of TRIES) {
   const onclick = () => {
-    Object.assign(settings, { batch: 10, seed: 0, ...wanted });
-    for (const [name, value] of Object.entries(settings)) byId(name).value = value;
     byId("told").textContent = answer;
-    restart();
+    set({ ...FIRST, ...wanted });
+    writeAddress();
     if (!runner.isRunning) byId("run").click();
   };
   byId("tries").append(make("button", { type: "button", onclick }, question));
@@ -400,7 +495,8 @@ for (const [question, wanted, answer] of TRIES) {
 byId("summary").textContent =
   "How do a few units, each of which only draws a straight edge, learn the shape of a ring or a spiral? Press Run.";
 byId("exactness").append(" With the same seed, xpnet computes the same.");
-restart();
+set(readSettings());
+addEventListener("hashchange", () => set({ ...FIRST, ...readSettings() }));
 new ResizeObserver(() => {
   placeLines();
   showCurve();

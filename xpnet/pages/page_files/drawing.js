@@ -189,6 +189,7 @@ pad.addEventListener("pointermove", (event) => {
   for (const each of events.length ? events : [event]) strokes.at(-1).push(placeOf(each));
   update();
 });
+pad.addEventListener("touchstart", (event) => event.preventDefault()); // no fling, in which a tap on Clear would be lost
 pad.addEventListener("lostpointercapture", () => (drawing &&= cursor !== null));
 
 // The keyboard: arrows move the pen, space lowers and lifts it

@@ -13,9 +13,13 @@ function make(tag, properties = {}, ...children) {
   return element;
 }
 
+// What the address asks for, after "#"
+const readAddress = () => new URLSearchParams(location.hash.slice(1));
+
 // For a frame in another page, page.html#compact leaves out some parts, as page.css says, and tells the other page how
 // high it is, so that nothing has to scroll in the frame. The other page may answer with a theme: light, dark or auto.
-if (location.hash === "#compact") {
+const isCompact = readAddress().has("compact");
+if (isCompact) {
   document.documentElement.classList.add("compact");
   const tellHeight = () => {
     const height = Math.ceil(document.body.getBoundingClientRect().height);
