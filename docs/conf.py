@@ -3,15 +3,19 @@
 import contextlib
 import doctest
 import functools
+import hashlib
 import html
 import importlib
 import inspect
+import json
 import os
 import re
-import runpy
 import types
+from collections.abc import Callable
 from html import escape
+from importlib import metadata
 from io import StringIO
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +46,6 @@ from xpnet.pages import LESSONS
 
 DOCS = Path(__file__).parent
 os.environ["MATPLOTLIBRC"] = str(DOCS / "notebooks.matplotlibrc")  # of the kernels that run the notebooks
-EXAMPLES = DOCS.parent / "examples"
 
 project = "xpnet"
 author = "The xpnet developers"
@@ -225,40 +228,66 @@ def join_marks(app: Sphinx, doctree: nodes.document, docname: str) -> None:
             formula.replace_self(nodes.inline("", "", formula.deepcopy(), nodes.Text(after[:1]), classes=["together"]))
 
 
-SIZE = (5.5, 3.2)  # inches, of a picture that does not choose its own
+GENERATED = DOCS / "generated"
 
 
 @functools.cache
-def run_page(name: str) -> dict[str, object]:
-    """Run the examples of a page, and return what they define."""
-    names: dict[str, object] = {}
-    for example in doctest.DocTestParser().get_examples((DOCS / name).read_text()):
-        if example.exc_msg is None:  # an example that shows no error
-            with contextlib.redirect_stdout(None):
-                exec(example.source, names)
+def hash_library() -> str:
+    """Return a digest of the library, and of the packages that compute and draw."""
+    files = [
+        path for path in sorted(Path(xpnet.__file__).parent.rglob("*")) if path.is_file() and path.suffix != ".pyc"
+    ]
+    versions = [metadata.version(package) for package in ("numpy", "scikit-learn", "matplotlib")]
+    return hash_texts(*versions, *(path.read_bytes().decode("latin-1") for path in files))
+
+
+def hash_texts(*texts: str) -> str:
+    """Return a digest of texts."""
+    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()
+
+
+def refresh(path: Path, code: str, write: Callable[[Path], object]) -> None:
+    """Write a file if it is missing, or not made by this code, these settings and this library."""
+    made_by, mark = hash_texts(hash_library(), Path(__file__).read_text(), code), GENERATED / "made_by" / path.name
+    if not (path.exists() and mark.exists() and mark.read_text() == made_by):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        write(path)
+        mark.write_text(made_by)
+
+
+def read_code(source: str) -> str:
+    """Read an example, or those of a page that show no errors."""
+    text = (DOCS.parent / source).read_text()
+    if source.endswith(".py"):
+        return text
+    return "".join(example.source for example in doctest.DocTestParser().get_examples(text) if not example.exc_msg)
+
+
+@functools.cache
+def run(source: str) -> dict[str, Any]:
+    """Run an example, or those of a page, and return what they define."""
+    names: dict[str, Any] = {}
+    with contextlib.redirect_stdout(None):
+        exec(read_code(source), names)
     return names
 
 
-def draw_first_page() -> Figure:
-    """Run the example of the first page, which draws the activations for a digit."""
-    return run_page("index.md")["figure"]
-
-
-def draw_error_bars() -> Figure:
-    """Run `ensemble_error_bars.py`."""
-    ensemble, train_data = runpy.run_path(str(EXAMPLES / "ensemble_error_bars.py"))["train"]()
+def draw_error_bars(names: dict[str, Any]) -> Figure:
+    """Draw what `ensemble_error_bars.py` trains."""
+    ensemble, train_data = names["train"]()
     return plots.error_bars(ensemble, *train_data)
 
 
-def draw_search() -> Figure:
-    """Run `search.py`, with half of its epochs, which show the same."""
-    example, (figure, ax) = runpy.run_path(str(EXAMPLES / "search.py")), plt.subplots(figsize=SIZE)
-    X, _, y, _ = example["load"]()
-    example["draw_picture"](ax, example["search"](X, y, epochs=10).cv_results_)
+def draw_search(names: dict[str, Any]) -> Figure:
+    """Draw what `search.py` finds with half of its epochs, which shows the same."""
+    figure, ax = plt.subplots(figsize=(5.5, 3.2))
+    X, _, y, _ = names["load"]()
+    names["draw_picture"](ax, names["search"](X, y, epochs=10).cv_results_)
     return figure
 
 
-def draw_paths() -> Figure:
+def draw_paths(names: dict[str, Any]) -> Figure:
     """Draw the paths from a weighted input to the cost, which BP2 adds up."""
     figure, ax = plt.subplots(figsize=(4.6, 2.7), layout="constrained")
     ax.set(xlim=(-0.4, 4.7), ylim=(-1.55, 1.55), aspect="equal")
@@ -284,7 +313,7 @@ def draw_paths() -> Figure:
     return figure
 
 
-def draw_saturation() -> Figure:
+def draw_saturation(names: dict[str, Any]) -> Figure:
     """Draw the sigmoid above the weighted inputs of thirty units, with large and with small initial weights."""
     figure, (curve, inputs) = plt.subplots(2, 1, figsize=(5.5, 3.2), sharex=True, layout="constrained")
     z = np.linspace(-25, 25, 501)
@@ -300,29 +329,49 @@ def draw_saturation() -> Figure:
     return figure
 
 
-def draw_from_page(name: str) -> Figure:
-    """Return the figure of that name, which the examples of use/inspect.md draw."""
-    return run_page("use/inspect.md")[name]
-
-
-# file -> function that draws the picture, and a description of it
 PICTURES = {
-    "first-page": (draw_first_page, "The pixels of a nine, cells for thirty hidden units, and a long bar at output 9"),
-    "error-bars": (draw_error_bars, "A curve that networks have learnt; its error bars are wide where examples lack"),
+    "first-page": (
+        "docs/index.md",
+        itemgetter("figure"),
+        "The pixels of a nine, cells for thirty hidden units, and a long bar at output 9",
+    ),
+    "error-bars": (
+        "examples/ensemble_error_bars.py",
+        draw_error_bars,
+        "A curve that networks have learnt; its error bars are wide where examples lack",
+    ),
+    "search": ("examples/search.py", draw_search, "Accuracy for each pair of a learning rate and an alpha"),
+    "intervals": (
+        "docs/use/intervals.md",
+        itemgetter("pit"),
+        "Histograms of ten bins, with a hill in the middle before the calibration, and a slight slope after it",
+    ),
+    "equations": (
+        "docs/use/differential-equations.md",
+        itemgetter("solutions"),
+        "A damped oscillation, and a sine that becomes steep in the middle",
+    ),
+    "inverse": (
+        "docs/use/inverse-problems.md",
+        itemgetter("fits"),
+        "A concentration that rises and falls among noisy points, and a rising line within a band that widens at its "
+        "ends",
+    ),
     "paths": (
+        "docs/learn/equations.md",
         draw_paths,
         "An arrow from z of unit j to its a, with σ′(z); from there arrows to z of three units of the next layer, with "
         "their weights w; and from each of these an arrow to the cost, with its error δ",
     ),
     "saturation": (
+        "docs/learn/questions.md",
         draw_saturation,
         "The sigmoid; below, a narrow hill of z where it is steep, for weights of variance 1/784, and a wide one that "
         "reaches far to where it is flat, for variance 1",
     ),
-    "search": (draw_search, "Accuracy for each pair of a learning rate and an alpha"),
 }
 PICTURES |= {
-    name: (functools.partial(draw_from_page, name), label)
+    name: ("docs/use/inspect.md", itemgetter(name), label)
     for name, label in {
         "curves": "Cost and accuracy on training and test images after each epoch",
         "comparison": "The test accuracy after each epoch, with the quadratic cost and with cross-entropy",
@@ -335,45 +384,35 @@ PICTURES |= {
         "against": "Predictions along a diagonal, and their residuals around 0",
     }.items()
 }
-PICTURES["intervals"] = (
-    lambda: run_page("use/intervals.md")["pit"],
-    "Histograms of ten bins, with a hill in the middle before the calibration, and a slight slope after it",
-)
-PICTURES["equations"] = (
-    lambda: run_page("use/differential-equations.md")["solutions"],
-    "A damped oscillation, and a sine that becomes steep in the middle",
-)
-PICTURES["inverse"] = (
-    lambda: run_page("use/inverse-problems.md")["fits"],
-    "A concentration that rises and falls among noisy points, and a rising line within a band that widens at its ends",
-)
+
+
+def draw_picture(name: str, path: Path) -> None:
+    """Run the code of a picture, and save what it draws, as the pages include it."""
+    source, draw, label = PICTURES[name]
+    text = "#010203"  # stands for the colour of the page's text, light or dark
+    colors = dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), text)
+    svg = StringIO()
+    with plt.rc_context({**colors, "backend": "agg", "svg.hashsalt": "xpnet", "legend.frameon": False}):
+        figure = draw(run(source))
+        figure.savefig(svg, format="svg", transparent=True, bbox_inches="tight", metadata={"Date": None})
+        plt.close(figure)
+    drawing = svg.getvalue().replace(text, "currentColor")
+    drawing = drawing[drawing.index("<svg ") :]
+    # These belong to a file of its own; several pictures on a page would have the same names of groups
+    drawing = re.sub('<metadata>.*?</metadata>|<style.*?</style>|(?<=<g) id="[^"]*"', "", drawing, flags=re.DOTALL)
+    size = f'role="img" aria-label="{label}" class="figure" stroke-linejoin="round"'
+    path.write_text(re.sub('width="[^"]*" height="[^"]*"', size, drawing, count=1))
 
 
 def draw_pictures(app: Sphinx) -> None:
-    """Run the examples, and save what they draw as the pictures that the pages include."""
-    text = "#010203"  # stands for the colour of the page's text, light or dark
-    colors = dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), text)
-    folder = DOCS / "generated"
-    folder.mkdir(exist_ok=True)
-    for name, (draw, label) in PICTURES.items():
-        svg = StringIO()
-        with plt.rc_context({**colors, "backend": "agg", "svg.hashsalt": "xpnet", "legend.frameon": False}):
-            figure = draw()
-            figure.savefig(svg, format="svg", transparent=True, bbox_inches="tight", metadata={"Date": None})
-            plt.close(figure)
-        drawing = svg.getvalue().replace(text, "currentColor")
-        drawing = drawing[drawing.index("<svg ") :]
-        # These belong to a file of its own; several pictures on a page would have the same names of groups
-        drawing = re.sub('<metadata>.*?</metadata>|<style.*?</style>|(?<=<g) id="[^"]*"', "", drawing, flags=re.DOTALL)
-        size = f'role="img" aria-label="{label}" class="figure" stroke-linejoin="round"'
-        drawing = re.sub('width="[^"]*" height="[^"]*"', size, drawing, count=1)
-        (folder / f"{name}.svg").write_text(drawing)
+    """Draw the pictures that the pages include."""
+    for name, (source, _, _) in PICTURES.items():
+        refresh(GENERATED / f"{name}.svg", read_code(source), functools.partial(draw_picture, name))
 
 
 def learn_digits() -> Network:
     """Return the network of the examples of use/show.md."""
-    net = run_page("use/show.md")["net"]
-    assert isinstance(net, Network)
+    net = run("docs/use/show.md")["net"]
     net.notes = {}
     return net
 
@@ -390,28 +429,31 @@ def learn_regression() -> Network:
     return net
 
 
-# file -> function that trains the network of a page that readers can try, and its title
+# page that readers can try -> function that trains its network, and its title
 LIVE = {"digits": (learn_digits, "Handwritten digits"), "regression": (learn_regression, "A regression")}
 
 
-def compress_font(app: Sphinx) -> None:
-    """Write the font for formulas where Sphinx copies it to the site, in half of the bytes."""
-    path = DOCS / "generated" / f"{MATH_FONT.stem}.woff"
-    if not path.exists():
-        font = TTFont(MATH_FONT)
-        font.flavor = "woff"
-        font.save(path)
-    app.config.html_static_path.append(str(path))
+def write_live_page(name: str, path: Path) -> None:
+    """Write a page that readers can try."""
+    learn, title = LIVE[name]
+    write_page(learn(), path, title=title)
 
 
-def write_live_pages(app: Sphinx) -> None:
-    """Write the pages that readers can try, where Sphinx copies them to the site."""
-    folder = DOCS / "generated" / "live"
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, (learn, title) in LIVE.items():
-        write_page(learn(), folder / f"{name}.html", title=title)
+def compress_font(path: Path) -> None:
+    """Write the font for formulas in half of the bytes."""
+    font = TTFont(MATH_FONT)
+    font.flavor = "woff"
+    font.save(path)
+
+
+def write_static_files(app: Sphinx) -> None:
+    """Write the font, and the pages that readers can try, where Sphinx copies them to the site."""
+    folder = GENERATED / "static"
+    refresh(folder / f"{MATH_FONT.stem}.woff", "", compress_font)
+    for name in LIVE:
+        refresh(folder / f"{name}.html", read_code("docs/use/show.md"), functools.partial(write_live_page, name))
     for name in LESSONS:
-        write_lesson(name, folder / f"{name}.html")
+        refresh(folder / f"{name}.html", "", functools.partial(write_lesson, name))
     app.config.html_static_path.append(str(folder))
 
 
@@ -433,16 +475,24 @@ class Live(SphinxDirective):
 
 
 def copy_notebooks(app: Sphinx) -> None:
-    """Copy the notebooks to where Sphinx finds pages; as they hold no outputs, it runs them.
+    """Copy the notebooks to where Sphinx finds pages; as they hold no outputs, it runs those that changed.
 
-    Links to pages are those of the repository, and become those of the site.
+    Links to pages are those of the repository, and become those of the site. A copy changes with the library, too.
     """
-    folder = DOCS / "notebooks"
+    folder, settings = DOCS / "notebooks", Path(os.environ["MATPLOTLIBRC"]).read_text()
     folder.mkdir(exist_ok=True)
-    for notebook in EXAMPLES.glob("*.ipynb"):
-        text, copy = notebook.read_text().replace("](../docs/", "](../"), folder / notebook.name
-        if not copy.exists() or copy.read_text() != text:  # Sphinx runs again those that are newer
+    for notebook in (DOCS.parent / "examples").glob("*.ipynb"):
+        content, copy = json.loads(notebook.read_text().replace("](../docs/", "](../")), folder / notebook.name
+        content["metadata"]["made_by"] = hash_texts(hash_library(), settings)
+        text = json.dumps(content)
+        if not copy.exists() or copy.read_text() != text:
             copy.write_text(text)
+
+
+def shorten_sidebar(app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Let the sidebar list the names of the reference on its own pages alone; on all, they take a third of the time."""
+    toctree = context["toctree"]
+    context["toctree"] = lambda **options: toctree(**options | {"collapse": True})
 
 
 def fold_sidebar(app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree: Any) -> None:
@@ -472,13 +522,12 @@ def restore_index_entries(app: Sphinx, pagename: str, template: str, context: di
             known[name] = sorted(set(found))
 
 
-def setup(app: Sphinx) -> None:
+def setup(app: Sphinx) -> dict[str, bool]:
     """Connect what is above."""
     app.add_html_math_renderer("mathml", (write_formula, None), (write_formula, None))
     app.connect("builder-inited", draw_pictures)
     app.connect("builder-inited", copy_notebooks)
-    app.connect("builder-inited", compress_font)
-    app.connect("builder-inited", write_live_pages)
+    app.connect("builder-inited", write_static_files)
     app.add_directive("live", Live)
     app.connect("env-check-consistency", check_complete)
     app.connect("source-read", end_blocks)
@@ -487,4 +536,6 @@ def setup(app: Sphinx) -> None:
     app.connect("doctree-resolved", join_marks)
     app.connect("html-page-context", mend_links_to_docs)
     app.connect("html-page-context", restore_index_entries)
+    app.connect("html-page-context", shorten_sidebar)  # before the theme writes it
     app.connect("html-page-context", fold_sidebar, priority=900)  # after the theme has written it
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
