@@ -1,4 +1,4 @@
-"""Settings of the documentation: sphinx-build -W --keep-going -b html docs docs/_build/html."""
+"""Settings of the documentation: sphinx-build -W -j auto docs docs/_build/html."""
 
 import contextlib
 import doctest

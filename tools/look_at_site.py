@@ -2,7 +2,7 @@
 
 Pages of source code, which Sphinx writes, are left out.
 
-    sphinx-build -W --keep-going -b html docs docs/_build/html
+    sphinx-build -W -j auto docs docs/_build/html
     python tools/look_at_site.py docs/_build/html
     python tools/look_at_site.py docs/_build/html --only 'learn/*' --shots screenshots  # and take pictures of them
 
