@@ -1,13 +1,12 @@
 """Differential equations: errors and processor seconds of `Network.solve`, beside PyTorch's L-BFGS and DeepXDE.
 
-Each contender has the same network, equations, points and weights of the terms, and on each seed as many seconds of the
-processor as xpnet took, or more. PyTorch has xpnet's initial weights, and L-BFGS with a strong Wolfe line search.
-DeepXDE trains as in its examples, by Adam and then by L-BFGS, each for half of the time; its L-BFGS looks at the clock
-after every 1,000 iterations.
+Each contender has the same network, equations and points, and on each seed as many seconds of the processor as xpnet
+took, or more. xpnet finds the weights of the terms by itself, the others have those of `Term.weight`. PyTorch has
+xpnet's initial weights, and L-BFGS with a strong Wolfe line search. DeepXDE trains as in its examples, by Adam and then
+by L-BFGS, each for half of the time; its L-BFGS looks at the clock after every 1,000 iterations.
 
 Prints a table of medians; exits with status 1 if xpnet misses a claim of docs/use/differential-equations.md, or if
-another contender has a smaller median error. `sizes` compares sizes of networks, whose terms get their weights by
-themselves.
+another contender has a smaller median error. `sizes` compares sizes of networks.
 """
 
 import argparse
@@ -169,9 +168,13 @@ def make(problem, seed):
     return Network(list(problem.sizes), activation="tanh", task="regression", dtype="float64", seed=seed)
 
 
+def unweigh(terms):
+    return [replace(term, weight=None) for term in terms]
+
+
 def solve_by_xpnet(problem, seed, seconds):
     net = make(problem, seed)
-    net.solve(problem.terms, problem.steps, progress=False)
+    net.solve(unweigh(problem.terms), problem.steps, progress=False)
     return net.forward(problem.points)
 
 
@@ -296,7 +299,7 @@ def compare_sizes(report, seeds):
                     problem = make_problem(np.random.default_rng(0))
                     problem = problem._replace(sizes=(problem.sizes[0], *hidden, 1))
                     net, started = make(problem, seed), time.process_time()
-                    net.solve([replace(term, weight=None) for term in problem.terms], steps, progress=False, **windows)
+                    net.solve(unweigh(problem.terms), steps, progress=False, **windows)
                     seconds.append(time.process_time() - started)
                     errors.append(measure(net.forward(problem.points), problem))
                 row = f"{np.median(errors):.0e}", f"{np.median(seconds):.1f}"

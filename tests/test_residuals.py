@@ -28,9 +28,9 @@ def make(sizes=(1, 8, 1), **options):
     return tanh_network(sizes, **options)
 
 
-def observe(rows=slice(None), **options):
+def observe(rows=slice(None), weight=1.0, **options):
     seen = SEEN[rows]
-    return Term(lambda x, u, du, ddu, xp: u - xp.asarray(seen, device=u.device), TIMES[rows], **options)
+    return Term(lambda x, u, du, ddu, xp: u - xp.asarray(seen, device=u.device), TIMES[rows], weight, **options)
 
 
 class Watch(Callback):
@@ -209,7 +209,9 @@ def test_points_are_drawn_anew_where_residuals_are_large(redraw):
     results = []
     for _ in range(2):
         net = make()
-        history = net.solve([Term(residual, LINE, 1.0, draw), START], steps=5, redraw=redraw, progress=False)
+        history = net.solve(
+            [Term(residual, LINE, 1.0, draw), replace(START, weight=1.0)], steps=5, redraw=redraw, progress=False
+        )
         results.append((net.fingerprint(), history["cost"]))
     assert results[0] == results[1]
     assert net.value.generator != make().value.generator
@@ -269,17 +271,17 @@ def test_weights_are_found_from_derivatives(place):
     r, precisions = residuals(start), [4 / stds[0] ** 2, 8 / stds[1] ** 2]
     precisions = np.array(precisions) * 0.01 / np.dot(precisions, squares[2:])
     equation = Term(lambda x, u, du, ddu, xp, c: 1e3 * (du[0] + c * u), LINE)
-    seen = [observe(rows, noise=std) for rows, std in zip(parts, stds)]
-    for weights, weight in (((1 / squares[0], 1 / squares[1], *precisions), None), ((1.0, 2.0, 1.0, 1.0), 2.0)):
-        terms = [equation, replace(START, weight=weight), *seen]
+    terms = [equation, START, *(observe(rows, None, noise=std) for rows, std in zip(parts, stds))]
+    for weights, own in (((1 / squares[0], 1 / squares[1], *precisions), [None] * 4), ((1.0, 2.0, 3.0, 4.0),) * 2):
+        weighed = [replace(term, weight=weight) for term, weight in zip(terms, own)]
         cost = 0.5 * sum(w * np.mean(part**2) for w, part in zip(weights, r))
-        assert net.copy().solve(terms, 1, **call)["cost"][0] == pytest.approx(cost, rel=1e-4)
+        assert net.copy().solve(weighed, 1, **call)["cost"][0] == pytest.approx(cost, rel=1e-4)
     stds = [math.sqrt(np.mean(part**2)) for part in r[2:]]
     costs = [
         net.copy().solve([equation, START, *seen], 1, **call)["cost"]
         for seen in (
-            [observe(rows, noise="estimate") for rows in parts],
-            [observe(rows, noise=std) for rows, std in zip(parts, stds)],
+            [observe(rows, None, noise="estimate") for rows in parts],
+            [observe(rows, None, noise=std) for rows, std in zip(parts, stds)],
         )
     ]
     assert costs[0] == pytest.approx(costs[1])
@@ -449,12 +451,47 @@ def test_a_check_has_residuals_elsewhere_and_whether_the_cost_falls():
     assert net.check_solution(nothing).cost == {"cost": 0.0, "lowered_in_10_steps": 0.0}
 
 
+def is_zero(x, u, *_):
+    return 0.0 * u[..., :1]
+
+
+BOX, SIDES = (np.stack(np.meshgrid([0.0, *side, 1.0], [0.0, 1e3, 2e3]), axis=-1).reshape(-1, 2) for side in ([0.5], []))
+
+
+@pytest.mark.parametrize(
+    ("n_in", "terms", "elsewhere"),
+    [
+        # The square of sin 19πx is 0 at the 20 points, and sin² 0.4π between them
+        (1, [Term(lambda x, u, du, ddu, xp: 0.0 * u + xp.sin(19 * np.pi * x), LINE)], [0.905]),
+        # Pairs belong together
+        (
+            1,
+            [Term(lambda x, u, du, ddu, xp: 0.0 * u[:, 0] + x[:, 1] - x[:, 0], np.stack([LINE, LINE + 3.0], 1))],
+            [9.0],
+        ),
+        # Beside the equation, neither points of a boundary nor observations nor numbers for each point
+        (2, [Term(is_zero, np.repeat(SIDES, 9, axis=0)), Term(is_zero, BOX)], [math.nan, 0.0]),
+        (1, [Term(is_zero, LINE, noise=1.0), Term(is_zero, LINE[1:])], [math.nan, 0.0]),
+        (
+            1,
+            [Term(lambda x, u, *_: 0.0 * u + LINE, LINE), Term(is_zero, LINE), Term(is_zero, LINE[1:])],
+            [math.nan, 0.0, math.nan],
+        ),
+    ],
+)
+def test_equations_are_checked_between_their_points(n_in, terms, elsewhere):
+    net = make((n_in, 4, 1))
+    net.solve([replace(START, x=np.zeros((1, n_in)))], 1, progress=False)
+    found = [row["residual_elsewhere"] ** 2 for row in net.check_solution(terms).terms]
+    np.testing.assert_allclose(found, elsewhere, rtol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("changes", "doubt"),
     [
         ({}, ""),
-        ({"residual_elsewhere": math.nan}, "No term has draw"),
-        ({"residual_elsewhere": 0.151}, "Term 0: the residual is larger at new points"),
+        ({"residual_elsewhere": math.nan}, ""),
+        ({"residual_elsewhere": 0.201}, "Term 0: the residual is larger at new points"),
         ({"noise": 0.066}, "Term 0: the residual is above the noise"),  # 0.1 is 1.5 times 0.067, for 8 points
         ({"noise": 0.067}, ""),
         ({"lowered_in_10_steps": 0.11}, "The cost still falls"),
@@ -464,7 +501,7 @@ def test_a_check_has_residuals_elsewhere_and_whether_the_cost_falls():
 )
 def test_a_check_prints_what_is_doubtful(solved, changes, doubt):
     rows = (
-        {"term": 0, "points": 8, "residual": 0.1, "residual_elsewhere": 0.149, "noise": 0.0},
+        {"term": 0, "points": 8, "residual": 0.1, "residual_elsewhere": 0.199, "noise": 0.0},
         {"cost": 0.1, "lowered_in_10_steps": 0.09},
         {"coefficient": "c", "value": 1.0, "standard_error": 0.1, "shift": 0.09, "at_bound": False},
     )
@@ -472,6 +509,18 @@ def test_a_check_prints_what_is_doubtful(solved, changes, doubt):
     check = replace(solved[0].check_solution(solved[1]), terms=[term], cost=cost, coefficients=[coefficient])
     assert [part.startswith(doubt) for part in check.doubts] == [True] * bool(doubt)
     assert all(part in repr(check) and part in check._repr_html_() for part in check.doubts)
+
+
+def test_standard_errors_hold_between_the_points_of_an_equation():
+    """Five points of it leave c free between them: its standard error is 2.6 times as large there."""
+    net, terms = make(), [Term(DECAY.residual, LINE[[0, 5, 10, 14, 19]], weight=1e3), EXACT[1], observe(noise=0.02)]
+    history, (c, _, slope) = net.solve(terms, 30, **CALL), fit_decay()
+    check, error = net.check_solution(terms), 0.02 / math.sqrt(np.sum(slope**2))
+    (row,) = check.coefficients
+    assert row["standard_error"] == pytest.approx(error, rel=0.01)
+    assert history["c_standard_error"][-1] == row["standard_error"]
+    assert row["value"] + row["shift"] == pytest.approx(c, abs=0.02 * error)
+    assert any("larger at new points" in doubt for doubt in check.doubts)
 
 
 def test_shifts_are_what_exact_equations_would_change():
@@ -578,7 +627,7 @@ def test_error_bars_of_a_field_hold_it():
     seen = np.exp(-x - 0.5 * x**2) + 0.01 * np.random.default_rng(1).standard_normal(x.shape)
     terms = [
         Term(lambda x, u, du, ddu, xp: du[0][:, :1] + u[:, 1:] * u[:, :1], LINE, weight=100.0),
-        Term(lambda x, u, du, ddu, xp: u[:, :1] - seen, x, noise="estimate"),
+        Term(lambda x, u, du, ddu, xp: u[:, :1] - seen, x, weight=1.0, noise="estimate"),
     ]
     ensemble = Ensemble([1, 10, 10, 2], members=2, activation="tanh", task="regression", dtype="float64", seed=0)
     for net in ensemble:
@@ -596,7 +645,7 @@ def test_error_bars_of_a_field_hold_it():
 
 
 def test_noise_whose_square_is_no_number():
-    terms = [Term(DECAY.residual, LINE), observe(noise=1e-200)]
+    terms = [DECAY, observe(weight=None, noise=1e-200)]
     history = make().solve(terms, 3, coefficients={"c": 1.0}, progress=False)
     assert history["cost"][-1] < history["cost"][0]
 
@@ -685,6 +734,7 @@ REFUSED = [
         {"terms": [Term(lambda x, u, du, ddu, xp: ddu[0, 1], LINE)]},
         "no ddu[0, 1]: give two numbers of inputs, from 0 to 0",
     ),
+    ({}, {"terms": [START, EXACT[0], END]}, "terms [0, 2] have no weight, but others do; give a weight to every term"),
     ({}, {"steps": -1}, "steps=-1 must be a whole number of at least 0"),
     ({}, {"redraw": 0}, "redraw=0 must be a whole number of at least 1"),
     ({}, {"damping": 0}, "damping=0 must be a finite number above 0; 1e-3 is usual"),

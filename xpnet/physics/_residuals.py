@@ -54,10 +54,10 @@ class Term:
         The points, (m, n_in); or (m, k, n_in), where the k points of a row belong together. The residual of a row then
         gets the k points, (m, k, n_in), and outputs and derivatives of the shape (m, k, n_out).
     weight
-        The weight of the mean of ½ r² in the cost, above 0. If no term has one, `Network.solve` finds them, anew as the
-        network changes: 1 / mean ‖∂r/∂w‖², from the derivatives of the residuals with respect to the weights of the
-        network, so that units do not matter; a hundredth of this for terms with `noise`, in the ratio of their
-        precisions. If another term has one, None means 1.
+        The weight of the mean of ½ r² in the cost, above 0. Give it to every term, or leave all out: `Network.solve`
+        then finds them, anew as the network changes: 1 / mean ‖∂r/∂w‖², from the derivatives of the residuals with
+        respect to the weights of the network, so that units do not matter; a hundredth of this for terms with `noise`,
+        in the ratio of their precisions.
     noise
         The standard deviation of the noise in the residuals, in their units, above 0, or "estimate", where they compare
         the outputs with observations; None for an equation, which is to hold exactly. `Network.check_solution` then
@@ -180,8 +180,8 @@ def weigh_terms(terms: Sequence[Term], present: Present) -> list[Term]:
     trace of the neural tangent kernel (S. Wang, X. Yu and P. Perdikaris, "When and Why PINNs Fail to Train", Journal of
     Computational Physics 449, 2022). Observations share `SOFTNESS` of it, in the ratio of their precisions.
     """
-    if any(term.weight is not None for term in terms):
-        return [replace(term, weight=term.weight or 1.0) for term in terms]
+    if terms[0].weight is not None:
+        return [*terms]
     squares = [_square_rows(term, present) for term in terms]
     precisions = [_find_precision(term, present) for term in terms]
     total = sum(map(mul, precisions, squares))

@@ -19,7 +19,7 @@ import numpy as np
 
 from xpnet.core.arrays import Array, count_elements
 from xpnet.physics._residuals import Present, Term, compute_rows
-from xpnet.physics._terms import find_solution
+from xpnet.physics._terms import add_points, find_solution
 from xpnet.value import Value
 
 # Singular values relative to the largest that count as rounding: of weights, where standard errors were the same to
@@ -35,8 +35,9 @@ class Sampling(NamedTuple):
 
     covariance: np.ndarray  # of the coefficients, (k, k); infinite if nothing determines one, NaN if it is held
     shifts: np.ndarray  # (k,): the changes that take the cost to its minimum, and the equations to hold exactly
+    terms: list[Term]  # with new points, at which equations are to hold, too
     noise: np.ndarray  # the standard deviation of the residuals of each term; 0 of equations, NaN if too few are left
-    blocks: list[np.ndarray]  # of each term, the rows of J, but for coefficients that are held, and r
+    blocks: list[np.ndarray]  # of each of `terms`, the rows of J, but for coefficients that are held, and r
 
     @property
     def standard_errors(self) -> list[float]:
@@ -46,6 +47,7 @@ class Sampling(NamedTuple):
 
 def find_sampling(terms: Sequence[Term], value: Value) -> Sampling:
     """Find the covariance of the coefficients that `solve` has found. Synchronizes."""
+    terms = add_points(terms, value)
     held = np.array([at_bound for *_, at_bound in (value.objective.coefficients or {}).values()], bool)
     free, k, n = np.flatnonzero(~held), len(held), count_elements(value.layers)
     present, to_numpy = find_solution(value), value.backend.to_numpy
@@ -61,7 +63,7 @@ def find_sampling(terms: Sequence[Term], value: Value) -> Sampling:
         effects = moves * np.repeat([std * _root(term) for std, term in zip(noise, terms)], lengths)
         covariance[np.ix_(free, free)] = effects @ effects.T
         covariance[free[~is_known], free[~is_known]] = np.inf
-    return Sampling(covariance, shifts, noise, blocks)
+    return Sampling(covariance, shifts, terms, noise, blocks)
 
 
 def remove(columns: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -3,7 +3,9 @@
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -13,13 +15,16 @@ from xpnet._checks import check_dict, choices, count, has_entries, in_range, is_
 from xpnet.core.arrays import Array
 from xpnet.core.optimizers import LevenbergMarquardt
 from xpnet.errors import ArgumentError
-from xpnet.physics._residuals import Present, Term, add_pairs, compute_rows, mixes_rows, weigh_terms
+from xpnet.physics._residuals import Present, Term, add_pairs, compute_rows, evaluate, mixes_rows, weigh_terms
 from xpnet.physics._taylor import slopes
 from xpnet.training import check_machine
 from xpnet.training.callback import LOGS
 from xpnet.value import Value
 
 ARGUMENTS = ("x", "u", "du", "ddu", "xp")  # of a residual
+SEED = 2**31  # of points that are added, one that nobody has drawn the others with
+MOST_ADDED = 1000  # as points between others are found from all distances
+PART_OF_WAY = 0.4  # to the nearest: not a half, as two may be nearest to each other
 BESIDE_ZERO, LEAST_JUMP = 1e-9, 1e-3  # where kinks are, and how much a derivative changes across one
 SMOOTH = 'give a smooth one, such as activation="tanh" and output_activation="identity"'
 
@@ -101,6 +106,11 @@ def parse_terms(terms: Any, present: Present, value: Value) -> list[Term]:
     """
     if not is_list(terms) or not terms or not all(isinstance(term, Term) for term in terms):
         raise ArgumentError(f"terms={show(terms)} must be a list of xpnet.Term, one for each equation")
+    unweighted = [k for k, term in enumerate(terms) if term.weight is None]
+    if 0 < len(unweighted) < len(terms):
+        raise ArgumentError(
+            f"terms {unweighted} have no weight, but others do; give a weight to every term, or to none"
+        )
     taken, residuals = zip(*(_give(term.residual, present.coefficients) for term in terms))
     for name in set(present.coefficients).difference(*taken):
         raise ArgumentError(
@@ -181,6 +191,33 @@ def draw_points(term: Term, k: int, n: int, rng: np.random.Generator, value: Val
     if points.shape != (shape := (n, *term.x.shape[1:])):
         raise ArgumentError(f"draw of term {k} has shape {tuple(points.shape)}, but must have {tuple(shape)}")
     return replace(term, x=points)
+
+
+def add_points(terms: Sequence[Term], value: Value) -> list[Term]:
+    """Add new points to terms: by their `draw`, or between the points of the equation with the most.
+
+    Points at an end of an input do not count, so that those of a boundary do not.
+    """
+    rng, rows, added = np.random.default_rng(SEED), [value.backend.to_numpy(term.x) for term in terms], list[Term]()
+    inside = [np.all((x > x.min(axis=0)) & (x < x.max(axis=0)), axis=tuple(range(1, x.ndim))) for x in rows]
+    counts = [0 if term.noise else np.sum(part) for term, part in zip(terms, inside)]
+    for k, (term, x) in enumerate(zip(terms, rows)):
+        if draw := term.draw or (0 < counts[k] == max(counts) and partial(_draw_between, x)):
+            points = draw_points(replace(term, draw=draw), k, min(len(x), MOST_ADDED), rng, value).x
+            more = replace(term, x=value.xp.concat([term.x, points]))
+            with suppress(Exception):  # a residual may have an array of as many numbers as it had points
+                evaluate(more, find_solution(value))
+                term = more
+        added.append(term)
+    return added
+
+
+def _draw_between(x: np.ndarray, rng: np.random.Generator, n: int) -> np.ndarray:
+    """Draw n points, each on the way from one of as many to the nearest other."""
+    x = rng.permutation(x)[:n]
+    rows = x.reshape(n, -1)
+    distances = np.linalg.norm(rows[:, None] - rows, axis=2)
+    return x + PART_OF_WAY * (x[np.argsort(distances)[:, 1]] - x)
 
 
 def check_residuals(terms: Iterable[Term], present: Present, value: Value) -> list[Term]:
