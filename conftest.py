@@ -21,8 +21,9 @@ OPTIONAL |= {"docs/use/explain.md": ("pandas", "matplotlib"), "xpnet/tables/_exp
 OPTIONAL |= dict.fromkeys((f"xpnet/tables/{name}.py" for name in ("_cells", "_encoder", "_models")), ("pandas",))
 MISSING = {path: name for path, names in OPTIONAL.items() for name in names if find_spec(name) is None}
 
-# Pages whose examples take more than a second
+# Pages whose examples take more than half a second
 SLOW = (
+    "book",
     "derivatives",
     "differential-equations",
     "ensembles",
@@ -31,6 +32,7 @@ SLOW = (
     "inspect",
     "inverse-problems",
     "larger-programs",
+    "surrogates",
 )
 SLOW_PAGES = {f"{name}.md" for name in (*SLOW, "explain", "scikit-learn", "search", "serve", "table-models")}
 

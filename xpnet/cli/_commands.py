@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet._checks import list_names, printable
+from xpnet._checks import in_range, list_names, printable
 from xpnet.backends import BACKENDS, get_backend
 from xpnet.cli._data import SETS, fit_pixels, read_arrays, read_inputs, read_pair, split_names
 from xpnet.errors import ArgumentError
@@ -85,6 +85,8 @@ def run_predict(options: argparse.Namespace) -> None:
         raise ArgumentError(
             f"--interval {options.interval:g} is for regressions, and the network predicts classes; leave it out"
         )
+    if options.interval is not None:
+        in_range("--interval", options.interval, 0, 1, "0.9 is usual", includes_low=False)
     if is_table(str(options.file)):
         kept = split_names(options.keep)
         table = _read_new_table(str(options.file), net, kept)
