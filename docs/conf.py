@@ -17,7 +17,7 @@ from importlib import metadata
 from io import StringIO
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin
 
 # Threads that wait for one another take much longer over small products; read when NumPy is imported, in notebooks too
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -36,6 +36,9 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.index_entries import split_index_msg
+from sphinx.util.inspect import object_description, stringify_signature
+from sphinx.util.inspect import signature as find_signature
+from sphinx.util.typing import stringify_annotation
 from sphinx.writers.html5 import HTML5Translator
 
 import xpnet
@@ -75,6 +78,7 @@ html_static_path = ["style.css", "frames.js", "scrolling.js"]
 html_css_files = ["style.css"]
 html_js_files = ["frames.js", "scrolling.js"]
 html_math_renderer = "mathml"
+html_copy_source = False
 copybutton_prompt_text = r">>> |\.\.\. ?|\$ "  # a copy leaves out the prompts, and the answers
 copybutton_prompt_is_regexp = True
 
@@ -126,6 +130,9 @@ def list_members(name: str, kind: type) -> list[str]:
 LISTED = re.findall(r"^   ([\w.]+)$", (DOCS / "reference" / "api.md").read_text(), re.MULTILINE)
 
 
+LINKED = {"Activation", "Cost", *(name.rpartition(".")[2] for name in LISTED)}  # where they are types of parameters
+
+
 def find_members() -> dict[str, list[str]]:
     """Find the members of each class in the tables of reference/api.md, for the template of its page."""
     members = {}
@@ -151,6 +158,43 @@ def check_complete(app: Sphinx, env: BuildEnvironment) -> None:
         expected |= {f"xpnet.{module}.{name}" for name in importlib.import_module(f"xpnet.{module}").__all__}
     for name in sorted(expected - set(entries)):
         logging.getLogger(__name__).warning("%s is public and has no entry in the API reference", name)
+
+
+def list_parameters(
+    app: Sphinx, what: str, name: str, thing: Any, options: Any, arguments: str | None, returns: str | None
+) -> tuple[str, str | None] | None:
+    """Leave the types out of a signature whose docstring describes the parameters, where `add_types` writes them."""
+    if not arguments or "\nParameters\n" not in (inspect.getdoc(thing) or ""):
+        return None
+    parameters = [parameter for name, parameter in find_signature(thing).parameters.items() if name != "self"]
+    return stringify_signature(inspect.Signature(parameters), show_annotation=False), returns
+
+
+def add_types(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+    """Write the type and the default of each parameter beside its name, above its description."""
+    if "Parameters" not in lines:
+        return
+    parameters = find_signature(thing).parameters
+    for i in range(lines.index("Parameters") + 2, len(lines)):
+        if lines[i].startswith("---"):  # the next section
+            break
+        names = [name.lstrip("*") for name in lines[i].split(", ")]
+        if all(name in parameters for name in names):
+            texts = dict.fromkeys(describe(parameters[name]) for name in names)
+            lines[i] = " : ".join(filter(None, (lines[i], "; ".join(texts))))
+
+
+def describe(parameter: inspect.Parameter) -> str:
+    """Return the type of a parameter, with links to the library's, and its default."""
+    kind, default = parameter.annotation, parameter.default
+    if get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    text = "" if kind is inspect.Parameter.empty else re.sub(r"~(\w+\.)+", "", stringify_annotation(kind, "smart"))
+    text = re.sub(r"Literal\[(.*?)\]", lambda values: values[1].replace(", ", " | "), text)
+    text = re.sub(r"'\w+'", r"``\g<0>``", text)
+    text = re.sub(r"\b[A-Z]\w+", lambda name: f"`.{name[0]}`" if name[0] in LINKED else name[0], text)
+    value = "" if default is inspect.Parameter.empty else f"default ``{object_description(default)}``"
+    return ", ".join(part for part in (text, value) if part not in ("", "Any"))
 
 
 def end_blocks(app: Sphinx, docname: str, source: list[str]) -> None:
@@ -531,6 +575,8 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("live", Live)
     app.connect("env-check-consistency", check_complete)
     app.connect("source-read", end_blocks)
+    app.connect("autodoc-process-signature", list_parameters)
+    app.connect("autodoc-process-docstring", add_types, priority=400)  # before numpydoc reads it
     app.connect("doctree-read", highlight_equations)
     app.connect("doctree-read", embed_diagrams, priority=400)  # before Sphinx collects the images
     app.connect("doctree-resolved", join_marks)
