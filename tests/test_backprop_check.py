@@ -10,7 +10,7 @@ from programs.oracle import sigmoid
 
 from xpnet import ArgumentError, Network
 from xpnet.learn import check_backprop
-from xpnet.learn._cases import Cases
+from xpnet.learn._cases import Cases, Form
 from xpnet.learn._mistakes import FREQUENT, RARE, backpropagate
 
 TABLE = tomllib.loads((Path(__file__).parent / "backprop_mistakes.toml").read_text(encoding="utf-8"))
@@ -118,20 +118,20 @@ REPORTS = [
     ),
     (
         *(write((ERROR, f"-2 * {ERROR}")), {}, "BP1"),
-        ["Together: BP1 has the wrong sign…", "and BP1 is twice as large…"],
+        ["The likely mistake: BP1 multiplies by -2"],
     ),
     (
         write((f"{ERROR} / m", ERROR), ("activations[l]\n", "activations[l] / m\n"), (BP3, "delta[0]")),
         *({}, "BP3"),
-        ["Together: BP3 takes the δ of the first example…", "and BP3 does not divide by the number of examples…"],
+        ["The likely mistake: BP3 keeps the first example only, instead of the sum"],
     ),
     (
-        *(write(act=np.tanh, slope=lambda a: 1 - a**2), {"output_activation": "tanh"}, None),
-        ['Your gradients are right for activation="tanh": give this argument if you mean that'],
+        *(write(act=np.tanh, slope=lambda a: 1 - a**2), {"output_activation": "tanh"}, "forward"),
+        ["The likely mistake: the forward pass takes tanh and its slope in place of σ and σ′"],
     ),
     (
-        *(write(("/ m", "/ m * 2 / y.shape[1]")), {"sizes": [3, 4, 3]}, None),
-        ['Your gradients are right for cost="mse": give this argument if you mean that'],
+        *(write(("/ m", "/ m * 2 / y.shape[1]")), {"sizes": [3, 4, 3]}, "BP1"),
+        ["The likely mistake: BP1 is 2 / n_out times as large, as for the mean of (a − y)² over the outputs"],
     ),
     (
         *(write("BP1-sign", end="return gw, [b[None] for b in gb]"), {}, "BP1"),
@@ -242,6 +242,8 @@ def test_the_report_names_and_locates_mistakes(program, options, equation, lines
             "return gb[::-1], gw[::-1]",
             "Your function returns the biases' gradients first, and the layers in the reverse…",
         ),
+        ("return 0.5, gw, gb", "Your function returns a number too, such as the cost…"),
+        ("return [g for pair in zip(gw, gb) for g in pair]", "Your function returns one list; return two…"),
         ("return list(zip(gw, gb))", "Your function returns a pair for each layer; return two lists…"),
         ("return gw, [b[None] for b in gb]", "The numbers are right, but not the shapes…"),
         ("return [w.ravel() for w in gw], gb", "The numbers are right, but not the shapes…"),
@@ -278,7 +280,7 @@ def test_results_that_are_not_as_agreed_fail_with_a_sentence(end, line):
 def test_a_signature_that_does_not_fit_is_named():
     line = "With the sizes 3-2 and 4 examples in rows, your function raised TypeError: …"
     check = assert_reports(lambda weights, biases: None, None, line, sizes=[3, 2])
-    assert check.notes[0].endswith("It is called as backward(weights, biases, x, y)")
+    assert "It is called as backward(weights, biases, x, y)" in check.notes[0]
     assert isinstance(check.error, TypeError)
     assert check.rows == []
 
@@ -366,10 +368,10 @@ def test_a_fresh_mistake_is_located_and_named(fresh):
 
 
 def draw_case(kind, sizes, **settings):
-    (case,) = Cases(Network(sizes, **settings).value.model, settings, "rows", "mean", np.random.default_rng(0)).draw(
-        kind, 1
-    )
-    return case
+    (case,) = Cases(
+        Network(sizes, **settings).value.model, settings, Form("rows"), "mean", np.random.default_rng(0)
+    ).draw(kind, 1)
+    return case._replace(earlier=case._replace(x=case.x[::-1] + 1, y=case.y[::-1] + 1))
 
 
 def find_wrong(case, lines):
@@ -391,6 +393,35 @@ def test_each_row_of_the_table_runs_and_changes_what_its_equation_computes():
     for mistake in [*FREQUENT, *RARE]:
         parts = {"BP3": {"b"}, "BP4": {"w"}}.get(mistake.equation, {"w", "b"})
         assert parts in [find_wrong(case, mistake.lines) for case in cases], mistake
+
+
+def turn(arrays):
+    return [array.T for array in arrays]
+
+
+def test_weights_that_are_transposed_labels_and_dicts_are_accepted():
+    right = write(act=softmax, slope=np.ones_like)
+
+    def backward(weights, biases, x, y):
+        assert y.shape == x.shape[:1]
+        assert weights[0].shape == (x.shape[1], len(biases[0]))
+        gw, gb = right(turn(weights), biases, x, np.eye(len(biases[-1]))[y])
+        return {"dW1": turn(gw)[0], "db1": gb[0]}
+
+    check = check_backprop(backward, [3, 2], output_activation="softmax", cost="cross_entropy")
+    assert check.passed
+    assert check.title.endswith("in rows, weights (n_in, n_out), labels")
+
+
+def test_a_mistake_in_one_layer_and_one_of_an_earlier_call_are_named():
+    slope = ("* slope(l, zs[l])", "* (1 if l == 1 else slope(l, zs[l]))")
+    (mistakes,) = check_backprop(write(slope), [3, 4, 5, 2]).explanations
+    assert [(m.equation, m.mistake, m.place) for m in mistakes] == [("BP2", "leaves out σ′(z)", "in layer 2")]
+    kept = {}
+    earlier = ("activations[l]\n", "kept.setdefault((l, *(w.shape for w in weights), x.shape), activations[l])\n")
+    program = write(earlier)
+    program.__globals__["kept"] = kept
+    assert "earlier call" in repr(check_backprop(program, [3, 4, 2]))
 
 
 def test_a_program_for_one_depth_only_passes():

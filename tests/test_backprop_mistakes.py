@@ -210,8 +210,9 @@ def count_named(name, times, rng, layers="all"):
         if check is not None and not check.passed:
             made += 1
             is_of_sum = "sum over" in check.title and name.endswith("-twice")
-            right = (equation, "divides by the number of examples" if is_of_sum else words, layers)
-            named += [[(m.equation, m.mistake, m.layers) for m in e] for e in check.explanations] == [[right]]
+            place = {"all": "", "hidden": "in the hidden layers", "last": "in the last layer"}[layers]
+            right = (equation, "divides by the number of examples" if is_of_sum else words, place)
+            named += [[(m.equation, m.mistake, m.place) for m in e] for e in check.explanations] == [[right]]
     return named
 
 

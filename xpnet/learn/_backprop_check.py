@@ -17,21 +17,21 @@ from typing import Any
 import numpy as np
 
 from xpnet._names import look_up
-from xpnet.core.activations import ACTIVATIONS
 from xpnet.core.costs import COSTS
 from xpnet.errors import ArgumentError
 from xpnet.inference import table
 from xpnet.learn._cases import (
     Answer,
     Cases,
+    Form,
     UnreadableError,
     are_equal,
     are_same,
     ask,
+    choose_form,
     choose_reading,
     compare,
     find_misshapen,
-    is_close,
     is_complete,
     is_finite,
     read,
@@ -42,10 +42,15 @@ from xpnet.value.structure import parse_seed
 
 LAYOUTS = {"rows": "examples in rows", "columns": "examples in columns"}
 REDUCTIONS = {"mean": "mean over", "sum": "sum over"}
-# Of which a factor may be made, by which gradients are wrong
-COUNTS = ["1", *(f"the number of {name}" for name in ("examples", "inputs", "outputs", "units before", "its units"))]
-
-_WHERE = {"all": "", "hidden": ", in the hidden layers only,", "last": ", in the last layer only,"}
+HINTS = {
+    "rows": 'It runs with layout="rows", examples in rows: give this argument if you mean that',
+    "columns": 'It runs with layout="columns", examples in columns: give this argument if you mean that',
+    "row": "It runs with one example, x[0] and y[0]: call it for each example, and add up the gradients",
+    "column": (
+        'It runs with layout="columns" and one example, x[:, [0]] and y[:, [0]]: give this argument, call it for each '
+        "example, and add up the gradients"
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,8 @@ class BackpropCheck:
             for j, mistake in enumerate(explanation):
                 joint = "and" if j else "or" if i else "The likely mistake:" if len(explanation) == 1 else "Together:"
                 place = "the forward pass" if mistake.equation == "forward" else mistake.equation
-                lines.append(f"{joint} {place}{_WHERE[mistake.layers]} {mistake.mistake}")
+                where = mistake.place and f", {mistake.place} only,"
+                lines.append(f"{joint} {place}{where} {mistake.mistake}")
                 lines += [f"  {place}, {mistake.formula}", f"  To fix it, {mistake.remedy}"]
         return "\n".join([*lines, *self.notes])
 
@@ -207,8 +213,13 @@ def check_backprop(
     look_up("reduction", reduction, REDUCTIONS)
     settings = {"activation": activation, "output_activation": output_activation, "cost": cost}
     model = Network(sizes, **settings).value.model
-    cases = Cases(model, settings, layout, reduction, np.random.default_rng(parse_seed(seed)))
-    first, *others = *cases.draw("given", 3), *cases.draw("wide", 2)
+    cases = Cases(model, settings, Form(layout), reduction, np.random.default_rng(parse_seed(seed)))
+    drawn = [*cases.draw("given", 3), *cases.draw("wide", 2)]
+    form = choose_form(backward, [drawn[-1], drawn[0]])
+    if form.layout != layout:
+        return _write_report([ask(backward, drawn[0])], [], cases, [HINTS[form.layout]])
+    cases = cases._replace(form=form)
+    first, *others = (case._replace(form=form) for case in drawn)
     # Again at once and at the end: what a function keeps between calls may depend on the shapes
     answers, again = [ask(backward, first)], [ask(backward, first)]
     answers += [ask(backward, case) for case in others]
@@ -219,21 +230,13 @@ def check_backprop(
     answers += [ask(backward, case) for case in squares]
     if not any(answer.error is None and is_finite(answer.result) for answer in answers) and len(first.layers) > 1:
         answers += [ask(backward, case) for case in cases.draw("shallow", 2)]
-    hints = [*_try_other_layout(backward, answers[0]), *_try_saturation(backward, answers[0])]
+    hints = _try_saturation(backward, answers[0])
     report = _write_report(answers, again, cases, hints)
     if report.passed and len(set(model.sigmas)) == 1:  # else layers may have numbers in it
         deep = [ask(backward, case) for case in cases.draw("deep", 2)]
         if all(is_complete(answer, choose_reading(answers)) for answer in deep):  # else it is for this depth only
             report = _write_report([*answers, *deep], again, cases, hints)
     return report
-
-
-def _try_other_layout(backward: Callable[..., Any], answer: Answer) -> list[str]:
-    """Say whether a function that raises an error runs with the other layout."""
-    (other,) = LAYOUTS.keys() - {answer.case.layout}
-    if answer.error is None or ask(backward, answer.case._replace(layout=other)).error is not None:
-        return []
-    return [f'It runs with layout="{other}", {LAYOUTS[other]}: give this argument if you mean that']
 
 
 def _try_saturation(backward: Callable[..., Any], answer: Answer) -> list[str]:
@@ -265,7 +268,8 @@ def _explain(
         infinite = len(finite) < len(answers)
         return [], None, ["There are NaN or infinity among your gradients: fix that first"] if infinite else []
     if wrong and gives({}, ran):
-        return [], None, ["The numbers are right, but not the shapes: they must be those of the weights and biases"]
+        remedy = "return [g.reshape(w.shape) for g, w in zip(gw, weights)], and the same for gb and the biases"
+        return [], None, [f"The numbers are right, but not the shapes: {remedy}"]
     wrong_only = [answer for answer in ran if not gives({}, [answer])]
     explanations = find_mistakes(wrong_only or finite, cases.reduction, together=1)
     if wrong_only and not explanations:
@@ -291,20 +295,19 @@ def _explain_places(answers: Sequence[Answer], wrong: list[tuple[int, str]]) -> 
     equation, sentence = _locate(empty or wrong, len(ran[0].case.layers))
     if empty:
         many = len(empty) > 1
-        cause = ", or is δ 0 there?" if equation in ("BP1", "BP2") else "?"
+        cause = ", or is δ 0 there" if equation in ("BP1", "BP2") else ""
         return None, [
-            f"{_list_wrong(empty)} {'are' if many else 'is'} 0: {'were they' if many else 'was it'} filled in{cause}"
+            f"{_list_wrong(empty)} {'are' if many else 'is'} 0: {'were they' if many else 'was it'} filled in{cause}? "
+            "1 // m, and arrays of integers, give 0, too"
         ]
     misshapen = {place for answer in ran for place in find_misshapen(answer)}
     shapes = [place for place in wrong if place in misshapen]
     if shapes:
         equation = equation if equation in ("BP3", "BP4") else None
         sentence = f"The shapes of {_list_wrong(shapes)} are wrong: give them those of the weights and biases"
-    factor = _find_factor(answers)
-    if equation == "BP1" and factor is None:
+    if equation == "BP1":
         equation = "BP1 or forward"
-    sentences = [] if factor is None else [f"Each wrong gradient is {factor}"]
-    return equation, ["No mistake known here, nor two together, gives these gradients", sentence, *sentences]
+    return equation, ["No mistake known here, nor two together, gives these gradients", sentence]
 
 
 def _list_misshapen(ran: Sequence[Answer]) -> list[str]:
@@ -323,41 +326,13 @@ def _name_equations(mistakes: Explanation) -> str:
 
 
 def _find_other_settings(ran: Sequence[Answer], settings: dict[str, Any]) -> str | None:
-    """Find another activation or cost for which the gradients are right."""
-    names = {"activation": ACTIVATIONS, "output_activation": ACTIVATIONS, "cost": COSTS}
-    for argument, name in ((argument, name) for argument, known in names.items() for name in known):
+    """Find another cost for which the gradients are right."""
+    for cost in COSTS:
         with suppress(ValueError):  # does not go with the other settings
-            rights = [answer.case.find_right(**{**settings, argument: name}) for answer in ran]
+            rights = [answer.case.find_right(**{**settings, "cost": cost}) for answer in ran]
             if all(are_equal(answer.gradients, right) for answer, right in zip(ran, rights)):  # type: ignore
-                return f'{argument}="{name}"'
+                return f'cost="{cost}"'
     return None
-
-
-def _find_factor(ran: Sequence[Answer]) -> str | None:
-    """Say by what all wrong gradients are multiplied; None if they are no multiples of the right ones."""
-    factors, ratios = [], []
-    for answer in ran:
-        case = answer.case
-        for row in (row for row in compare(answer) if not row["passed"]):
-            part, l = "wb".index(row["parameter"]), row["layer"] - 1
-            yours, correct = answer.gradients[l][part], case.right[l][part]  # type: ignore
-            if yours.shape != correct.shape:
-                return None
-            factors.append(float(np.vdot(yours, correct) / np.vdot(correct, correct)))
-            if not is_close(yours, factors[-1] * correct, np.max(np.abs(yours))):
-                return None
-            n_out, n_in = case.model.shapes[l]
-            counts = [1, len(case.x), case.x.shape[1], case.y.shape[1], n_in, n_out]
-            ratios.append([one / other for one in counts for other in counts])
-    if not factors:
-        return None
-    if np.allclose(factors, factors[0]):
-        return f"{factors[0]:.6g} times the right one: leave out the factor, such as a learning rate"
-    ratio = np.isclose(ratios, np.array(factors)[:, None]).all(axis=0)
-    if ratio.any():
-        one, other = divmod(int(np.argmax(ratio)), len(COUNTS))
-        return f"the right one times {COUNTS[one]} / {COUNTS[other]}: leave this factor out"
-    return "a multiple of the right one, each another: is it divided by its norm, or by a number that changes?"
 
 
 def _locate(wrong: list[tuple[int, str]], n: int) -> tuple[str | None, str]:
@@ -398,12 +373,17 @@ def _describe_error(answer: Answer) -> str:
     error, case = answer.error, answer.case
     frames = traceback.extract_tb(error.__traceback__)[1:]  # type: ignore
     own = [frame for frame in frames if frame.filename == frames[0].filename]
-    place, call = "", ". It is called as backward(weights, biases, x, y)"
+    place = call = ""
     if own:
         line = own[-1].line
-        place, call = f" in line {own[-1].lineno}{f', {line}' if line else ''}", ""
+        place = f" in line {own[-1].lineno}{f', {line}' if line else ''}"
+    if isinstance(error, TypeError):
+        call = (
+            ". It is called as backward(weights, biases, x, y), with lists: make of them what your own function takes, "
+            'such as params = {f"W{l}": w for l, w in enumerate(weights, 1)}'
+        )
     return (
-        f"With the sizes {case.sizes} and {len(case.x)} {LAYOUTS[case.layout]}, your function raised "
+        f"With the sizes {case.sizes} and {len(case.x)} {LAYOUTS[case.form.layout]}, your function raised "
         f"{type(error).__name__}{place}: {error}{call}"
     )
 
@@ -411,7 +391,8 @@ def _describe_error(answer: Answer) -> str:
 def _write_report(answers: list[Answer], again: list[Answer], cases: Cases, hints: list[str]) -> BackpropCheck:
     """Read the answers, compare them with the right gradients, and explain the difference."""
     activations = ", then ".join(dict.fromkeys(sigma.name for sigma in cases.model.sigmas))
-    examples = f"{REDUCTIONS[cases.reduction]} the {LAYOUTS[cases.layout]}"
+    examples = f"{REDUCTIONS[cases.reduction]} the {LAYOUTS[cases.form.layout]}"
+    examples += (", weights (n_in, n_out)" * cases.form.transposed) + (", labels" * cases.form.labels)
     sizes = answers[0].case.sizes
     title = f"Backpropagation in {sizes}: {activations}; {cases.model.cost.name} cost, {examples}"
     reading = choose_reading(answers)
@@ -465,7 +446,7 @@ def _find_impurities(answers: Sequence[Answer], again: Sequence[Answer]) -> list
     if any(answer.error is None and not are_same(answer.result, answers[0].result) for answer in again):
         impurities.append(
             "Called again with the same arguments, your function returns other numbers: it keeps something between "
-            "calls, such as sums that do not begin at 0, or draws random numbers"
+            "calls, such as sums that do not begin at 0, or draws random numbers: turn dropout off"
         )
     return impurities
 

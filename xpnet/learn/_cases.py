@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import reprlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +32,28 @@ def compute_gradients(model: Model, layers: Layers, x: np.ndarray, y: np.ndarray
     return backward(layers, model.sigmas, model.output.with_inputs(x), *passed, y, np)
 
 
+class Form(NamedTuple):
+    """The shapes of the arrays that a learner's function takes.
+
+    Parameters
+    ----------
+    layout
+        "rows" or "columns" for the examples; "row" or "column" for the first of them alone, a vector or a column.
+    transposed
+        Whether the weights, and their gradients, are (n_in, n_out), not (n_out, n_in).
+    labels
+        Whether y holds the index of the target that is 1, not the targets.
+    """
+
+    layout: str
+    transposed: bool = False
+    labels: bool = False
+
+    def turn(self, array: np.ndarray) -> np.ndarray:
+        """Give an array with examples in rows the layout."""
+        return {"rows": array, "columns": array.T, "row": array[0], "column": array[:1].T}[self.layout]
+
+
 class Case(NamedTuple):
     """A random network and minibatch, with examples in rows.
 
@@ -42,8 +65,10 @@ class Case(NamedTuple):
         The network and the minibatch.
     factor
         From the mean over the examples to what is asked for: 1, or m for the sum.
-    layout
-        That of the learner's function: "rows" or "columns".
+    form
+        That of the learner's function.
+    earlier
+        The case before this one that has the same shapes, if there is one.
     """
 
     kind: str
@@ -52,7 +77,8 @@ class Case(NamedTuple):
     x: np.ndarray
     y: np.ndarray
     factor: float
-    layout: str
+    form: Form
+    earlier: Case | None = None
 
     @property
     def sizes(self) -> str:
@@ -73,8 +99,9 @@ class Case(NamedTuple):
         return self._replace(model=model).right
 
     def lay_out(self, gw: Any, gb: Any) -> tuple[Any, Any]:
-        """Give the biases' gradient, (1, n_out) if it is right, the shape that it has in the layout."""
-        return gw, gb.T if self.layout == "columns" else gb[0] if len(gb) == 1 else gb
+        """Give gradients in rows, those of the biases (1, n_out) if they are right, the shapes of the form."""
+        in_columns = self.form.layout.startswith("column")
+        return gw.T if self.form.transposed else gw, gb.T if in_columns else gb[0] if len(gb) == 1 else gb
 
     @np.errstate(all="ignore")
     def is_clear(self) -> bool:
@@ -112,8 +139,8 @@ class Cases(NamedTuple):
         The network that is asked for.
     settings
         Its activations and cost, as arguments of `Network`.
-    layout
-        "rows" or "columns".
+    form
+        That of the learner's function.
     reduction
         "mean" or "sum".
     rng
@@ -122,7 +149,7 @@ class Cases(NamedTuple):
 
     model: Model
     settings: dict[str, Any]
-    layout: str
+    form: Form
     reduction: str
     rng: np.random.Generator
 
@@ -130,18 +157,23 @@ class Cases(NamedTuple):
         """Draw n cases: of the given sizes; "wide", different and above 1; "square", all equal; "deep", or "shallow".
 
         A deep network is square, with more hidden layers. The numbers of examples differ from each other and from all
-        sizes, so that shapes show what was summed; but in the last square case that of the examples is equal, too.
+        sizes, so that shapes show what was summed; but in the last square case that of the examples is equal, too, and
+        the last of the given sizes has the shapes of the first, so that what a function keeps does not stay unnoticed.
         """
         sizes = self._choose_sizes(kind)
         model = Network(sizes, **self.settings).value.model
         numbers = [m for m in range(4, 5 + n + len(sizes)) if m not in sizes][:n]
         if kind == "square":
             numbers[-1] = sizes[0]
+        if kind == "given":
+            numbers[-1] = numbers[0]
+        drawn: dict[int, Case] = {}
         for m in numbers:
             for _ in range(ATTEMPTS):
-                case = self._draw_case(kind, model, m)
+                case = self._draw_case(kind, model, m)._replace(earlier=drawn.get(m))
                 if case.is_clear():
                     break
+            drawn[m] = case
             yield case
 
     def _choose_sizes(self, kind: str) -> list[int]:
@@ -162,7 +194,7 @@ class Cases(NamedTuple):
             for n_out, n_in in model.shapes
         )
         x, y = self.rng.normal(size=(m, model.n_in)), self._draw_targets(model, m)
-        return Case(kind, model, layers, x, y, float(m) if self.reduction == "sum" else 1.0, self.layout)
+        return Case(kind, model, layers, x, y, float(m) if self.reduction == "sum" else 1.0, self.form)
 
     def _draw_targets(self, model: Model, m: int) -> np.ndarray:
         shape, output = (m, model.n_targets), model.sigmas[-1]
@@ -193,10 +225,10 @@ class Answer(NamedTuple):
 
 def ask(backward: Callable[..., Any], case: Case) -> Answer:
     """Call the learner's function with copies of a case."""
-    rows = case.layout == "rows"
-    weights = {f"the weights of layer {l}": w for l, (w, _) in enumerate(case.layers, 1)}
-    biases = {f"the biases of layer {l}": b[0] if rows else b.T for l, (_, b) in enumerate(case.layers, 1)}
-    data = {"x": case.x if rows else case.x.T, "y": case.y if rows else case.y.T}
+    form, gradients = case.form, [case.lay_out(*layer) for layer in case.layers]  # the weights have their shapes
+    weights = {f"the weights of layer {l}": w for l, (w, _) in enumerate(gradients, 1)}
+    biases = {f"the biases of layer {l}": b for l, (_, b) in enumerate(gradients, 1)}
+    data = {"x": form.turn(case.x), "y": form.turn(case.y.argmax(axis=1) if form.labels else case.y)}
     given = [[np.array(array, order="C") for array in arrays.values()] for arrays in (weights, biases, data)]
     result = failure = None
     try:
@@ -213,10 +245,19 @@ def ask(backward: Callable[..., Any], case: Case) -> Answer:
 
 
 def _copy(result: Any) -> Any:
-    """Copy what the function returns: it may use the same arrays again."""
+    """Copy what the function returns: it may use the same arrays again. A dict becomes one list, or two."""
+    if isinstance(result, dict):
+        return _list_values(result)
     if isinstance(result, (list, tuple)) or (isinstance(result, np.ndarray) and result.dtype == object and result.ndim):
         return [_copy(item) for item in result]  # an array of arrays is read as a list of them
     return np.array(result) if hasattr(result, "shape") else result
+
+
+def _list_values(arrays: dict[Any, Any]) -> list[Any]:
+    """List the arrays of a dict in the order of the numbers in its keys; apart if keys have w or b, such as dW1."""
+    keys = sorted(arrays, key=lambda key: int("".join(filter(str.isdigit, str(key))) or 0))
+    lists = [[_copy(arrays[key]) for key in keys if letter in str(key).lower()] for letter in "wb"]
+    return lists if all(lists) else [_copy(arrays[key]) for key in keys]
 
 
 def are_same(result: Any, other: Any) -> bool:
@@ -250,7 +291,18 @@ READINGS: dict[str, Callable[[Any], tuple[Any, Any]]] = {
         "weights first, each list from the first layer after the inputs"
     ): lambda result: (result[1][::-1], result[0][::-1]),
     PAIRS: lambda result: tuple(zip(*result, strict=True)),  # type: ignore
+    "Your function returns one list; return two, here gradients[::2] and gradients[1::2]": (
+        lambda result: (result[::2], result[1::2])
+    ),
+    "Your function returns a number too, such as the cost; return the gradients alone": (
+        lambda result: _drop_numbers(result)
+    ),
 }
+
+
+def _drop_numbers(result: list[Any]) -> Any:
+    kept = [item for item in result if getattr(item, "ndim", isinstance(item, list))]
+    return kept[0] if len(kept) == 1 else kept
 
 
 def choose_reading(answers: Sequence[Answer]) -> str:
@@ -271,6 +323,18 @@ def _count_fits(answer: Answer, reading: str) -> float:
     )
 
 
+def choose_form(backward: Callable[..., Any], cases: Sequence[Case]) -> Form:
+    """Choose another form if a function raises an error for a case, and in the other runs and all shapes fit."""
+    for case in (case for case in cases if ask(backward, case).error):
+        layouts = sorted(("rows", "columns"), key=lambda layout: layout != case.form.layout)
+        with_labels = (False, True) if case.model.sigmas[-1].total else (False,)
+        for form in (Form(*choice) for choice in product((*layouts, "row", "column"), (False, True), with_labels)):
+            answer = ask(backward, case._replace(form=form))
+            if _count_fits(answer, choose_reading([answer])) == 2:
+                return form
+    return cases[0].form
+
+
 def is_complete(answer: Answer, reading: str) -> bool:
     """Tell whether a result has gradients of all layers, none of which is 0 as if nothing had been filled in."""
     return _count_fits(answer, reading) == 2 and all(
@@ -284,7 +348,7 @@ def read(result: Any, reading: str, n: int) -> Gradients:
         raise UnreadableError(
             "Your function returns None; end it with a return of two lists, for weights and for biases"
         )
-    if not isinstance(result, list) or (len(result) != 2 and reading != PAIRS):
+    if not isinstance(result, list) or (len(result) != 2 and not reading):
         raise UnreadableError(
             f"Your function returns {_describe(result)}; return two lists, the gradients of weights and of biases"
         )

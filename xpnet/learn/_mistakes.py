@@ -11,13 +11,14 @@ import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
-from itertools import combinations, product
+from itertools import chain, combinations, product
 from pathlib import Path
 from types import CodeType
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from xpnet.core.activations import ACTIVATIONS  # noqa: F401, for lines of the table
 from xpnet.core.costs import Fused
 from xpnet.learn._cases import Answer, Case, are_equal, compute_gradients
 
@@ -28,6 +29,7 @@ Lines = dict[str, str]  # the name of an array, and the line that computes it
 
 # The equations of `xpnet.core.backprop` for a layer between two others, `before` and `next`; either may be None
 RIGHT: Lines = {
+    "activation": "case.model.sigmas[l]",
     "a_in": "before.a if before else x",
     "z": "a_in @ w.T + b",
     "sigma_z": "sigma(z)",
@@ -38,8 +40,10 @@ RIGHT: Lines = {
     "difference": "a - y if has_cancelled else output.cost.gradient(a, y, np)",  # has σ′ cancelled? Else it is ∇C
     "divisor": "m",  # in BP1; what it leaves is divided out at the end
     "gradient": "difference / divisor",
-    "error": "next.delta2 @ next.w if next else gradient / slope if has_cancelled else gradient",
-    "bp1": "gradient if has_cancelled else pull(gradient)",
+    "error": "next.delta2 @ next.w if next else gradient if not has_cancelled else "
+    "-y / a / divisor if is_softmax else gradient / slope",
+    "pulled": "gradient if has_cancelled else pull(gradient)",
+    "bp1": "pulled",
     "bp2": "pull(error)",
     "delta": "scale2 * bp2 if next else scale1 * bp1",
     "bp3": "delta3.sum(axis=0, keepdims=True)",
@@ -51,24 +55,22 @@ RIGHT: Lines = {
     "a4": "a_in",
     **dict.fromkeys(["scale1", "scale2", "scale3", "scale4"], "1"),
     # For mistakes
-    "last": "next.last if next else here",
     "right_gw": "factor * divisor / m * (delta.T @ a_in)",  # for BP2: a wrong line of BP4 might need its δ
+    "right_gb": "factor * divisor / m * delta.sum(axis=0, keepdims=True)",
+    "earlier": "pass_through(case.earlier or case, {})[l]",
 }
 
 
 class LayerPass(dict[str, Any]):
     """A layer in a pass forward and backward: its arrays by name, computed by their lines when they are asked for."""
 
-    def __init__(self, case: Case, lines: Lines, before: LayerPass | None) -> None:
-        l = before.l + 1 if before else 0
-        w, b = case.layers[l]
-        sigma, output = case.model.sigmas[l], case.model.output.with_inputs(case.x)
+    def __init__(self, case: Case, lines: Lines, layers: list[LayerPass]) -> None:
+        l = len(layers)
+        before, (w, b), output = layers[-1] if l else None, case.layers[l], case.model.output.with_inputs(case.x)
         super().__init__(case=case, l=l, w=w, b=b, x=case.x, y=case.y, m=len(case.x), factor=case.factor)
-        self.update(
-            here=self, before=before, next=None, sigma=lambda z: sigma.value(z, np), output=output, pull=self.pull
-        )
-        self.update(is_softmax=sigma.name == "softmax", has_cancelled=isinstance(output, Fused))
-        self.lines, self.activation = lines, sigma
+        self.update(layers=layers, before=before, next=None, output=output, sigma=self.sigma, pull=self.pull)
+        self.update(is_softmax=case.model.sigmas[l].name == "softmax", has_cancelled=isinstance(output, Fused))
+        self.lines = lines
         if before:
             before["next"] = self
 
@@ -77,6 +79,10 @@ class LayerPass(dict[str, Any]):
         return value
 
     __getattr__ = dict.__getitem__
+
+    def sigma(self, z: Any) -> Any:
+        """Compute σ(z)."""
+        return self.activation.value(z, np)
 
     def pull(self, g: Any, z: Any = None, a: Any = None) -> Any:
         """Multiply by σ′(z) of this layer; or by that of another z, or by a formula for σ′ that takes another a."""
@@ -129,8 +135,8 @@ class Mistake(NamedTuple):
         How to fix it, as a sentence without a full stop.
     reduction
         The reduction with which it can be made: "mean", "sum", or "" for both.
-    layers
-        Where the mistake is, if it is in BP3 or BP4 and not in all layers: "hidden" or "last".
+    place
+        Where the mistake is, if it is not in all layers: "in the hidden layers", "in the last layer" or "in layer 1".
     """
 
     equation: str
@@ -138,7 +144,7 @@ class Mistake(NamedTuple):
     mistake: str
     remedy: str
     reduction: str = ""
-    layers: str = "all"
+    place: str = ""
 
     @property
     def formula(self) -> str:
@@ -169,12 +175,17 @@ FREQUENT, RARE, FITTED = (list(_read(kind)) for kind in ("frequent", "rare", "fi
 Explanation = tuple[Mistake, ...]  # mistakes that give the learner's gradients together
 
 
-def backpropagate(case: Case, lines: Lines) -> Iterator[tuple[Any, Any]]:
-    """Compute the gradients of the layers, from the last to the first, with some lines in place of the right ones."""
+def pass_through(case: Case, lines: Lines) -> list[LayerPass]:
+    """Begin a pass through the layers, with some lines in place of the right ones."""
     layers: list[LayerPass] = []
     for _ in case.layers:
-        layers.append(LayerPass(case, RIGHT | lines, layers[-1] if layers else None))
-    return (case.lay_out(layer.gw, layer.gb) for layer in reversed(layers))
+        layers.append(LayerPass(case, RIGHT | lines, layers))
+    return layers
+
+
+def backpropagate(case: Case, lines: Lines) -> Iterator[tuple[Any, Any]]:
+    """Compute the gradients of the layers, from the last to the first."""
+    return (case.lay_out(layer.gw, layer.gb) for layer in reversed(pass_through(case, lines)))
 
 
 def gives(lines: Lines, answers: Iterable[Answer]) -> bool:
@@ -196,30 +207,35 @@ def find_mistakes(answers: Sequence[Answer], reduction: str, *, together: int) -
     Where some are wrong, give only these: a function may choose arrays by their shapes, or be written for one network.
     """
     first = next(answer for answer in answers if answer.gradients is not None)
-    for rows in (FREQUENT, [*FREQUENT, *RARE]):
+    n = len(first.case.layers)
+    # A program may have an equation twice, as the book's, for the last layer and in a loop; or once for each layer
+    places, movable = {"in the hidden layers": "next", "in the last layer": "not next"}, ("BP3", "BP4")
+    if together == 1:
+        places |= {f"in layer {l + 1}": f"l == {l}" for l in range(n - 1)}
+        movable = ("BP2", "forward", *movable)
+
+    def place_all(rows: Sequence[Mistake]) -> Iterator[Sequence[Mistake]]:
         mistakes = [mistake for mistake in rows if mistake.reduction in ("", reduction)]
-        # A program may have BP3 and BP4 twice, as the book's: for the last layer, and in a loop
-        twice = [mistake for mistake in mistakes if mistake.equation.startswith(("BP3", "BP4"))]
-        for places in (mistakes, *([_place(m, layers) for m in twice] for layers in ("hidden", "last"))):
-            candidates = [(mistake,) for mistake in places] if together == 1 else _find_pairs(places, first)
-            explanations = [mistakes for mistakes in candidates if gives(_join_lines(mistakes), answers)]
-            if explanations:
-                return _leave_out_repetitions(explanations)
-    if together > 1:
-        return []
-    for start in STARTS:
-        fitted = [mistake for mistake in (_fit(row, start, first) for row in FITTED) if mistake]
+        yield mistakes
+        for place, condition in places.items() if n > 1 else ():
+            yield [_place(mistake, place, condition) for mistake in mistakes if mistake.equation.startswith(movable)]
+
+    for placed in chain(place_all(FREQUENT), place_all([*FREQUENT, *RARE])):
+        candidates = [(mistake,) for mistake in placed] if together == 1 else _find_pairs(placed, first)
+        explanations = [mistakes for mistakes in candidates if gives(_join_lines(mistakes), answers)]
+        if explanations:
+            return _leave_out_repetitions(explanations)
+    for placed, start in product(place_all(FITTED), STARTS) if together == 1 else ():
+        fitted = [mistake for mistake in (_fit(row, start, first) for row in placed) if mistake]
         explanations = [(mistake,) for mistake in fitted if gives(mistake.lines, answers)]
         if explanations:
-            return explanations
+            return _leave_out_repetitions(explanations)
     return []
 
 
-def _place(mistake: Mistake, layers: str) -> Mistake:
-    """Restrict a mistake to the last layer, or to the hidden ones."""
-    choice = "({0}) if next else ({1})" if layers == "hidden" else "({1}) if next else ({0})"
-    lines = {name: choice.format(line, RIGHT[name]) for name, line in mistake.lines.items()}
-    return mistake._replace(layers=layers, lines=lines)
+def _place(mistake: Mistake, place: str, condition: str) -> Mistake:
+    lines = {name: f"({line}) if {condition} else ({RIGHT[name]})" for name, line in mistake.lines.items()}
+    return mistake._replace(place=place, lines=lines)
 
 
 def _join_lines(mistakes: Explanation) -> Lines:
