@@ -37,7 +37,7 @@ class Sampling(NamedTuple):
     shifts: np.ndarray  # (k,): the changes that take the cost to its minimum, and the equations to hold exactly
     terms: list[Term]  # with new points, at which equations are to hold, too
     noise: np.ndarray  # the standard deviation of the residuals of each term; 0 of equations, NaN if too few are left
-    blocks: list[np.ndarray]  # of each of `terms`, the rows of J, but for coefficients that are held, and r
+    blocks: list[np.ndarray]  # of each of `terms`, the rows of J, with 0 for coefficients that are held, and r
 
     @property
     def standard_errors(self) -> list[float]:
@@ -49,20 +49,17 @@ def find_sampling(terms: Sequence[Term], value: Value) -> Sampling:
     """Find the covariance of the coefficients that `solve` has found. Synchronizes."""
     terms = add_points(terms, value)
     held = np.array([at_bound for *_, at_bound in (value.objective.coefficients or {}).values()], bool)
-    free, k, n = np.flatnonzero(~held), len(held), count_elements(value.layers)
-    present, to_numpy = find_solution(value), value.backend.to_numpy
-    blocks = [np.delete(_read_rows(term, present, to_numpy), n + np.flatnonzero(held), axis=1) for term in terms]
+    n, present, to_numpy = count_elements(value.layers), find_solution(value), value.backend.to_numpy
+    columns = np.concatenate([np.ones(n), ~held, [1.0]])
+    blocks = [columns * _read_rows(term, present, to_numpy) for term in terms]
     rows = np.concatenate([block if term.noise else EXACT * block for term, block in zip(terms, blocks)])
     moves, leverage, rest, is_known = _solve(rows, n)
-    lengths = [len(block) for block in blocks]
-    parts = (np.split(column, np.cumsum(lengths)[:-1]) for column in (rest, leverage))
-    noise = np.array([_find_noise(*columns) for columns in zip(terms, *parts)])
-    covariance, shifts = np.full((k, k), np.nan), np.full(k, np.nan)
-    shifts[free] = -moves @ rows[:, -1]
-    if noise.any():
-        effects = moves * np.repeat([std * _root(term) for std, term in zip(noise, terms)], lengths)
-        covariance[np.ix_(free, free)] = effects @ effects.T
-        covariance[free[~is_known], free[~is_known]] = np.inf
+    owners = np.repeat(np.arange(len(terms)), [*map(len, blocks)])  # the terms of the rows
+    noise = np.array([_find_noise(term, rest[owners == k], leverage[owners == k]) for k, term in enumerate(terms)])
+    effects = moves * (noise * [*map(_root, terms)])[owners]
+    covariance, shifts = effects @ effects.T, -moves @ rows[:, -1]
+    covariance[~is_known, ~is_known] = np.inf
+    covariance[held | (not noise.any()), :] = covariance[:, held] = shifts[held] = np.nan
     return Sampling(covariance, shifts, terms, noise, blocks)
 
 
@@ -85,7 +82,8 @@ def _read_rows(term: Term, present: Present, to_numpy: Callable[[Array], np.ndar
 
 def _solve(rows: np.ndarray, n: int) -> tuple[np.ndarray, ...]:
     """Compute G⁺ of coefficients, after n weights, the diagonal of J J⁺, r − J J⁺ r, and which ones are determined."""
-    sizes = np.maximum(np.linalg.norm(rows[:, n:-1], axis=0), np.finfo(np.float64).tiny)
+    sizes = np.linalg.norm(rows[:, n:-1], axis=0)
+    sizes[sizes == 0.0] = 1.0
     rest, basis = remove(rows[:, :n], rows[:, n:-1] / sizes)
     others, s, combinations = np.linalg.svd(rest, full_matrices=False)
     is_known, r = s > NO_COEFFICIENT, rows[:, -1]

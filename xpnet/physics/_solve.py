@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from xpnet._checks import count
-from xpnet.core.arrays import Array, join_layers, map_arrays, split_layers
+from xpnet.core.arrays import Array, count_elements, join_layers, map_arrays, split_layers
 from xpnet.core.least_squares import LARGEST_GROWTH, LinearProblem, descend
 from xpnet.core.minibatch import Examples
 from xpnet.core.optimizers import LevenbergMarquardt
@@ -63,8 +63,7 @@ def solve(
         parsed, intervals = parse_terms(terms, make_present(value, first), value), parse_bounds(bounds, first)
         ends = parse_edges(time, edges, parsed, steps, value)
         descent = Descent(value, parsed, first, intervals, optimizer, redraw, time or 0, ends)
-        points = value.xp.concat([value.xp.reshape(term.x, (-1, value.model.n_in)) for term in descent.terms], axis=0)
-        targets = value.backend.asarray(np.zeros((points.shape[0], 1)), value.dtype)  # what residuals should be
+        points = value.xp.concat([value.xp.reshape(term.x, (-1, value.model.n_in)) for term in parsed], axis=0)
     learnt = f", learning {', '.join(first)}" if first else ""
     plan = replace(
         plan,
@@ -72,7 +71,7 @@ def solve(
         sampling=IN_ORDER._replace(name=f"residuals of {len(terms)} terms{learnt}"),
         callbacks=[descent, *plan.callbacks],
     )
-    data = Data(Resident(value.reader, Examples(points, targets)))
+    data = Data(Resident(value.reader, Examples(points, points)))  # the steps use those of the terms
     return train([Job(value, data, plan, net)], runner=nullcontext(descent))
 
 
@@ -114,30 +113,29 @@ class Descent(Callback):
 
     def __post_init__(self) -> None:
         """Begin at the value."""
+        value = self.value
         self.weights = [term.weight for term in self.terms]  # as given; terms have them all from the first step on
         self.draws = any(term.draw is not None for term in self.terms)
-        state = init_optimizer(self.optimizer, self.value.layers, self.value.place)
+        state = init_optimizer(self.optimizer, value.layers, value.place)
         self.damping, self.memory = state.hyperparameters.damping, state.memory
         self.run_fields = {"optimizer": repr(self.optimizer), "lr": ""}
         self.steps, self.has_moved, self.edge = 0, False, math.inf
         self.coefficients, self.adds = self.first, tuple(self.first)
-        self._begin(self.value)
+        free = np.outer([-np.inf, np.inf], np.ones(count_elements(value.layers)))
+        ends = np.concatenate([free, self.bounds], axis=1)[..., None]
+        self.ends = [value.backend.asarray(end, value.dtype) for end in ends]  # of all parameters
+        self._begin(value)
 
     def _begin(self, value: Value) -> None:
         """Begin at a value: with its coefficients, if they have begun at the same first ones, else with the present."""
-        pairs = value.objective.coefficients or {}
-        if {name: pairs[name][0] for name in pairs} == self.first:
-            self.coefficients = {name: pairs[name][1] for name in self.first}
-        numbers = np.clip([*self.coefficients.values()], *self.bounds).reshape(-1, 1)
-        weights, column = join_layers(value.layers, value.xp), value.backend.asarray(numbers, value.dtype)
-        self.parameters = value.xp.concat([weights, column], axis=0)
-        free = np.outer([-np.inf, np.inf], np.ones(weights.shape[0]))
-        ends = np.concatenate([free, self.bounds], axis=1)[..., None]
-        self.ends = [value.backend.asarray(end, value.dtype) for end in ends]  # of all parameters
+        fitted = value.objective.coefficients or {}
+        if {name: first for name, (first, *_) in fitted.items()} == self.first:
+            self.coefficients = {name: fitted[name][1] for name in self.first}
+        numbers = value.backend.asarray(np.array([*self.coefficients.values()]).reshape(-1, 1), value.dtype)
+        self.parameters = self._clip(value.xp.concat([join_layers(value.layers, value.xp), numbers], axis=0))
         self.linear: LinearProblem | None = None  # at these parameters; computed when it is needed
         # What the next step begins from, unless a callback gives another value
-        self.stored: Any = value.stored
-        self.objective: Objective = value.objective
+        self.stored, self.objective = value.stored, value.objective
 
     def unpack(self, parameters: Array) -> Present:
         """Split parameters into layers and coefficients, with which residuals are computed."""
@@ -229,14 +227,12 @@ class Descent(Callback):
         return xp.minimum(xp.maximum(parameters, low), high)
 
     def _hold(self, linear: LinearProblem) -> LinearProblem:
-        """Leave coefficients out of a linear problem that are at a bound, and whose step goes beyond it."""
-        if np.isinf(self.bounds).all():
+        """Leave parameters out of a linear problem that its step does not move within the bounds."""
+        xp, (low, high), at, mu = self.value.xp, self.ends, self.parameters, self.memory.mu
+        if not xp.any((at == low) | (at == high)):
             return linear
-        xp, (low, high), at = self.value.xp, self.ends, self.parameters
-        mu = self.memory.mu
         change = linear.solve(xp.where(mu > 0.0, mu, self.damping * linear.largest), xp)
-        beyond = ((at <= low) & (change < 0.0)) | ((at >= high) & (change > 0.0))
-        free = xp.astype(xp.logical_not(beyond), at.dtype)
+        free = xp.astype(self._clip(at + change) != at, at.dtype)
         linear = linear._replace(gradient=linear.gradient * free)
         if linear.few is None:
             return linear._replace(matrix=linear.matrix * free * free.mT)
