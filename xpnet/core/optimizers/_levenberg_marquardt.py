@@ -216,9 +216,6 @@ def take_damped_step(
         costs = output_here.value(zs[-1], activations[-1], targets, xp)
         return costs if slopes is None else costs + slope_cost(layers, sigmas, zs, activations, minibatch, xp)
 
-    def average(costs: Array) -> Array:
-        return xp.reshape(xp.sum(share * costs, axis=-1), shape)
-
     other_cost = None if output.cost.name in SQUARED else output.cost
     factor = 1.0 if other_cost else SQUARED[output.cost.name](y.shape[-1])
     slope_share = None if slope_weights is None else slope_weights * share[..., None, None]
@@ -250,22 +247,19 @@ def take_damped_step(
                 costs = 0.5 * factor * xp.sum(of_targets * (activations[-1] - y) ** 2, axis=-1)
                 return costs if weighted is None else costs + slope_cost(layers, sigmas, zs, activations, weighted, xp)
 
-        cost = average(minimized(layers))
     else:
-        (matrix,), (gradient,), cost = matrices, gradients, average(costs)
+        (matrix,), (gradient,) = matrices, gradients
         strength = sum((part for part in (minibatch.decay, weight_decay) if part is not None), 0.0 * damping)
         decay = join_layers(tuple((strength + 0.0 * w, 0.0 * b) for w, b in layers), xp)
         costs = costs + penalty(layers, strength, xp)
-    parameters = join_layers(layers, xp)
-
-    def add_penalty(cost: Array, parameters: Array) -> Array:
-        return cost + 0.5 * over_matrices(xp.sum, decay * parameters * parameters)
 
     def measure(parameters: Array) -> Array:
-        return add_penalty(average(minimized(split_layers(parameters, layers, xp))), parameters)
+        cost = xp.sum(share * minimized(split_layers(parameters, layers, xp)), axis=-1)
+        return xp.reshape(cost, shape) + 0.5 * over_matrices(xp.sum, decay * parameters * parameters)
 
+    parameters = join_layers(layers, xp)
     largest = xp.max(matrix * make_identity(parameters, xp), axis=(-2, -1))
-    problem = LinearProblem(matrix, gradient + decay * parameters, largest, add_penalty(cost, parameters), decay)
+    problem = LinearProblem(matrix, gradient + decay * parameters, largest, measure(parameters), decay)
     new, memory, falls = descend(parameters, problem, measure, memory, damping, xp)
     if isinstance(memory, Evidence):
         memory = memory._replace(steps=memory.steps + xp.astype(falls, memory.mu.dtype))
