@@ -296,7 +296,7 @@ def _fit(row: Mistake, start: float, answer: Answer) -> Mistake | None:
             break
     if not abs(c) > NO_EFFECT:  # or NaN
         return None
-    return row._replace(mistake=row.mistake.format(c=f"{c:.4g}"), lines=put(c))
+    return row._replace(mistake=row.mistake.format(c=f"{c:.5g}"), lines=put(c))
 
 
 def _leave_out_repetitions(explanations: list[Explanation]) -> list[Explanation]:
