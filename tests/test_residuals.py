@@ -561,7 +561,7 @@ def test_coefficients_without_a_standard_error():
 def test_coefficients_stay_within_bounds(place, tmp_path, m, ends):
     """With c at its bound, the network is e⁻ᶜᵗ; with few points and many."""
     equation = Term(DECAY.residual, np.linspace(0, 1, m)[:, None], weight=1e3)
-    net, terms, first = make(**place._asdict()), [equation, EXACT[1], observe(noise=0.02)], ends[0] or 1.0
+    net, terms, first = make(**place._asdict()), [equation, EXACT[1], observe(noise=0.02)], ends[0] or 1.5
     bounds, seen = {"c": ends}, []
     watch = Watch(lambda _, logs: seen.append(logs["c"]))
     history = net.solve(terms, 60, coefficients={"c": first}, bounds=bounds, callbacks=[watch], progress=False)
