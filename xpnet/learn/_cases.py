@@ -257,7 +257,8 @@ def _list_values(arrays: dict[Any, Any]) -> list[Any]:
     """List the arrays of a dict in the order of the numbers in its keys; apart if keys have w or b, such as dW1."""
     keys = sorted(arrays, key=lambda key: int("".join(filter(str.isdigit, str(key))) or 0))
     lists = [[_copy(arrays[key]) for key in keys if letter in str(key).lower()] for letter in "wb"]
-    return lists if all(lists) else [_copy(arrays[key]) for key in keys]
+    values = [_copy(arrays[key]) for key in keys]
+    return lists if all(lists) and not isinstance(values[0], list) else values
 
 
 def are_same(result: Any, other: Any) -> bool:
