@@ -392,7 +392,7 @@ def addresses():
             *(3, 2, 0, 7, 2, 0, 4, 3, 3, 0)
         ],
         "#lr=1e3&layers=-1&units=&data=<script>&activation=constructor&__proto__=bad&bad=1&%": first,
-        "#seed=2&seed=3&data=0&batch=10.0": [1, 0, 1, 3, 1, 1, 2, 1, 2, 0],
+        "#seed=2&seed=3&data=0&batch=40.0": [1, 0, 1, 3, 1, 1, 2, 1, 2, 0],
     }
     return "plane", code, list(cases), list(cases.values()), 0, 0
 
@@ -668,7 +668,7 @@ ACTIONS = {
         click #reset
         = costs.length === 0 && byId("told").textContent === ""
         do location.hash = "layers=1&units=3&inputs=squares&lr=none"
-        = listSizes().join() === "4,3,1" && byId("units").value === "3" && byId("lr").value === "0.3"
+        = listSizes().join() === "4,3,1" && settings.data === "circles" && byId("lr").value === "0.3"
         click .column:nth-of-type(2) figure:nth-of-type(3) button
         = byId("hand-title").textContent === "Layer 1, unit 3: weights and bias" && sliders.length === 5
         do window.before = redOf("plane", 3).join()
@@ -800,7 +800,7 @@ def test_pages_fit_and_the_keyboard_reaches_all_controls_each_with_a_name(tab, n
         assert tab.evaluate(f"() => [{controls}.indexOf(document.activeElement), {outline}]") == [k, "solid"]
     # In a frame of another page, as in the documentation
     script = (ROOT / "docs" / "frames.js").read_text()
-    frame = "<iframe class=live src='page.html#compact' style='border: 0; width: 100%; display: block'></iframe>"
+    frame = "<iframe class=live src='page.html#compact&seed=1' style='border: 0; width: 100%; display: block'></iframe>"
     (tmp_path / "around.html").write_text(f"<!doctype html><body style='margin: 0'>{frame}<script>{script}</script>")
     tab.goto((tmp_path / "around.html").as_uri())
     for width in (390, 356, 936):
@@ -823,6 +823,11 @@ def test_a_phone_shows_answers_and_buttons_at_once_and_fingers_reach_them(browse
     assert (phone.evaluate(f"() => Math.min(...{sizes})") >= 24, phone.evaluate(LAYOUT)) == (True, [0])
     box = phone.locator(FIRST.get(name, "strong")).locator("visible=true").first.bounding_box()
     assert box["y"] + box["height"] < 450
+    if name == "plane":  # what a question starts is seen at once
+        phone.tap("#tries button:last-child")
+        field = phone.locator("#field").bounding_box()
+        assert 0 <= field["y"] <= 844 - field["height"]
+        assert phone.evaluate("() => location.hash").startswith(place or "#data=spiral")
     if name == "drawing":  # drawing does not scroll the page, and a tap soon after it counts
         for digit in "189":
             touch(phone, digit)

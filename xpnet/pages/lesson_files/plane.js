@@ -488,6 +488,7 @@ for (const [question, wanted, answer] of TRIES) {
     set({ ...FIRST, ...wanted });
     writeAddress();
     if (!runner.isRunning) byId("run").click();
+    byId("field").scrollIntoView({ block: "nearest" }); // on a phone, the button is below it
   };
   byId("tries").append(make("button", { type: "button", onclick }, question));
 }
