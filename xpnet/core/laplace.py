@@ -66,8 +66,8 @@ __all__ = [
     "init_evidence",
     "outputs_with_changes",
     "outputs_with_stds",
-    "square_data",
     "sum_groups",
+    "sum_residuals",
     "unfold_laplace",
     "weigh_parts",
 ]
@@ -82,6 +82,7 @@ NOISE_CHANGE = 1.3
 LEAST_SHARE = 1e-3  # how well the data must determine a group of weights, to say anything of its precision
 LEAST_FREEDOM = 1e-3  # of the number of residuals: what must be left of it after γ, to say anything of their noise
 LEAST_NOISE = 1e-14  # the least variance of the noise
+ROUNDING = 16.0 * float(np.finfo(np.float64).eps)  # of the mean square of targets; a smaller variance is rounding
 LEAST_SLOPES = 1e-6  # of slopes by an input, the least mean square from which the first precision is found
 
 
@@ -111,19 +112,48 @@ def init_evidence(layers: Layers, zero: Array) -> Evidence:
     return Evidence(zero, 0.0 * zero, 0.0 * layers[-1][1], 0.0 * layers[0][0][..., :1, :], groups, 0.0 * zero)
 
 
-def begin_evidence(
-    evidence: Evidence, squares: Array, variance: Array, factor: float, xp: Namespace
-) -> tuple[Evidence, Layers]:
+class Residuals(NamedTuple):
+    """Residuals and their derivatives at some weights, as sums over examples, in groups with a precision each."""
+
+    matrices: Sequence[Array]  # JᵀJ of each group, (..., P, P)
+    squares: Sequence[Array] | None  # rᵀr of each group, (..., 1, 1); None if precisions are known
+    inputs: Array  # the squares of the inputs, (..., 1, n_in)
+    examples: Array  # their number, not weighted, (..., 1, 1)
+    weight: Array  # of all examples, (..., 1, 1)
+    targets: Array = None  # (..., 1, n_targets)
+    data: Array = None  # the squares of targets, and of slopes, in each group, (..., 1, n_groups)
+    known: Array = None  # 1 for each of these
+    counts: Array = None  # the number of residuals in each group, not weighted
+
+    @property
+    def n(self) -> Array:
+        """The number of examples for a unit of weight, by which these sums become those over all examples."""
+        return self.examples / self.weight
+
+
+def sum_residuals(
+    matrices: Sequence[Array], squares: Sequence[Array] | None, minibatch: Minibatch, weights: Array, xp: Namespace
+) -> Residuals:
+    """Sum over examples with these weights, (..., m); JᵀJ and rᵀr are sums already."""
+    y, slopes, slope_weights, column = minibatch.y, minibatch.slopes, minibatch.slope_weights, weights[..., None]
+    data, known = y * y, xp.ones_like(y)
+    if slopes is not None and slope_weights is not None:
+        data = xp.concat([data, xp.sum(slopes * slopes, axis=-2)], axis=-1)
+        known = xp.concat([known, xp.sum(xp.astype(slope_weights > 0.0, y.dtype), axis=-2)], axis=-1)
+    is_used = xp.astype(column > 0.0, y.dtype)
+    rows = column * minibatch.x**2, is_used, column, column * y, column * data, column * known, is_used * known
+    return Residuals(matrices, squares, *(xp.sum(part, axis=-2, keepdims=True) for part in rows))
+
+
+def begin_evidence(evidence: Evidence, residuals: Residuals, factor: float, xp: Namespace) -> tuple[Evidence, Layers]:
     """Set the precisions before the first step; those that are not 0 stay as they are.
 
     Parameters
     ----------
     evidence
         The state.
-    squares
-        The mean squares of the inputs, (..., 1, n_in).
-    variance
-        The variance of each target, then the mean square of the slopes by each input, (..., 1, n_groups).
+    residuals
+        The residuals, of which inputs, targets and slopes count.
     factor
         The cost of an example, as a multiple of ½ Σ (a − y)².
     xp
@@ -135,11 +165,15 @@ def begin_evidence(
         The precisions; and those that count as 1, in the shapes of those of the weights: they are 1 for inputs with
         mean square 1 and targets with variance 1. If there is one layer, both change its own.
     """
-    groups = [[xp.ones_like(alpha) for alpha in pair] for pair in evidence.weights]
-    n = evidence.noise.shape[-1]
-    variance, slope_squares = variance[..., :n], variance[..., n:]
-    mean = xp.mean(variance, axis=-1, keepdims=True)
+    noise, slope_noise, n = evidence.noise, evidence.slope_noise, evidence.noise.shape[-1]
+    squares, variance = residuals.inputs / residuals.weight, xp.ones_like(noise)
     squares = xp.where(squares > 0.0, squares, xp.ones_like(squares))
+    if residuals.squares is not None:
+        data = residuals.data / xp.maximum(residuals.known, LEAST)
+        centered = data[..., :n] - (residuals.targets / residuals.weight) ** 2
+        variance = xp.where(centered > ROUNDING * data[..., :n], centered, variance)
+    mean = xp.mean(variance, axis=-1, keepdims=True)
+    groups = [[xp.ones_like(alpha) for alpha in pair] for pair in evidence.weights]
     groups[0][0] = squares
     groups[-1] = [unit / mean for unit in groups[-1]]
     units = tuple((w, b) for w, b in groups)
@@ -148,32 +182,11 @@ def begin_evidence(
         return xp.where(alpha > 0.0, alpha, FIRST_PRECISION * unit)
 
     weights = combine_arrays(begin, evidence.weights, units)
-    noise, slope_noise = evidence.noise, evidence.slope_noise
     noise = xp.where(noise > 0.0, noise, 1.0 / (factor * variance))
-    if slope_squares.shape[-1]:
+    if len(residuals.matrices) > n:
         least = LEAST_SLOPES * mean / squares
-        slope_noise = xp.where(slope_noise > 0.0, slope_noise, 1.0 / xp.maximum(slope_squares, least))
+        slope_noise = xp.where(slope_noise > 0.0, slope_noise, 1.0 / xp.maximum(data[..., n:], least))
     return evidence._replace(noise=noise, slope_noise=slope_noise, weights=weights), units
-
-
-class Residuals(NamedTuple):
-    """Residuals at some weights, and their derivatives, in groups with a precision each."""
-
-    matrices: Sequence[Array]  # JᵀJ of each group, (..., P, P), as part of the mean cost of n examples
-    n: Array  # in the shape of μ
-    squares: Array = None  # Σ r² of each group, (..., 1, n_groups), in this mean; None if precisions are known
-    counts: Array = None  # the number of residuals in each group, (..., 1, n_groups)
-
-
-def square_data(minibatch: Minibatch, xp: Namespace) -> tuple[Array, Array]:
-    """Count the targets and known slopes of each example and group, and add their squares up, (..., m, n_groups)."""
-    y, slopes, weights = minibatch.y, minibatch.slopes, minibatch.slope_weights
-    counts, squares = xp.ones_like(y), y * y
-    if slopes is not None and weights is not None:
-        is_known = xp.astype(weights > 0.0, y.dtype)
-        counts = xp.concat([counts, xp.sum(is_known, axis=-2)], axis=-1)
-        squares = xp.concat([squares, xp.sum(slopes * slopes, axis=-2)], axis=-1)
-    return counts, squares
 
 
 def join_noise(evidence: Evidence, residuals: Residuals, xp: Namespace) -> Array:
@@ -228,7 +241,8 @@ def estimate_noise(
     determined = gamma * (shares / xp.maximum(xp.sum(shares, axis=-1, keepdims=True), LEAST))
     least = LEAST_FREEDOM * residuals.counts
     freedom = xp.maximum(residuals.counts - determined, least)
-    new = freedom / xp.maximum(residuals.n * residuals.squares, LEAST_NOISE * freedom + LEAST)
+    squares = xp.concat(residuals.squares, axis=-1)
+    new = freedom / xp.maximum(residuals.n * squares, LEAST_NOISE * freedom + LEAST)
     return xp.where(freedom > least, limit(new, noise, growth, xp), noise)
 
 

@@ -9,13 +9,13 @@ gives the distribution of the weights for all their values.
 from collections.abc import Sequence
 from functools import partial
 from operator import iadd
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from xpnet._checks import is_list
 from xpnet.backends import on_host_only, require_bytes
-from xpnet.core.arrays import Array, Layers, combine_arrays, count_elements, leaves, map_arrays
+from xpnet.core.arrays import Layers, combine_arrays, count_elements, leaves, map_arrays
 from xpnet.core.laplace import (
     MOST_CHANGE,
     Evidence,
@@ -25,9 +25,9 @@ from xpnet.core.laplace import (
     estimate_precisions,
     find_matrix,
     init_evidence,
-    square_data,
+    sum_residuals,
 )
-from xpnet.core.least_squares import LEAST, SQUARED, has_noise, normal_equations
+from xpnet.core.least_squares import SQUARED, has_noise, normal_equations
 from xpnet.core.minibatch import Batch, Minibatch, make_minibatch
 from xpnet.core.model import count_parameters
 from xpnet.data.open import add_slopes, open_source
@@ -41,20 +41,6 @@ from xpnet.value import Objective, Value
 MOST_ESTIMATES = 100  # of the precisions, with the weights held
 LEAST_CHANGE = 1e-3  # of a precision, relative to itself; estimates that change less are the last
 MATRICES = 4  # of P × P numbers in memory at once, beside two for each group of residuals
-
-
-class Sums(NamedTuple):
-    """Weighted sums over examples; those of groups of residuals are (1, n_groups)."""
-
-    matrices: Sequence[Array]  # JᵀJ of each group
-    squares: Sequence[Array]  # rᵀr of each group, (1, 1)
-    inputs: Array  # their squares, (1, n_in)
-    targets: Array  # (1, n_targets)
-    data: Array  # squares of targets and slopes, by group
-    known: Array  # 1 for each of these
-    counts: Array  # the number of residuals of each group, not weighted
-    n: Array  # the number of examples, not weighted
-    weight: Array  # of all examples
 
 
 def fit_laplace(value: Value, data: Any, slopes: Any) -> Laplace:
@@ -79,22 +65,12 @@ def fit_to_examples(value: Value, source: Source) -> Laplace:
     factor = 1.0 if model.cost.has_std else SQUARED[model.cost.name](model.n_out)
     with backend.scope("float64"):
         layers = map_arrays(partial(backend.asarray, dtype="float64"), value.layers)
-        sums = _sum(value, layers, factor, source)
+        residuals = _sum(value, layers, factor, source)
         layers, memory = map_arrays(backend.to_numpy, (layers, value.state.optimizer.memory))
-    data = sums.data / np.maximum(sums.known, LEAST)
-    variance = data.copy()
-    variance[:, : model.n_targets] -= (sums.targets / sums.weight) ** 2
-    variance = np.maximum(variance, np.finfo(np.float64).eps * data + LEAST)  # less is rounding
-    n = sums.n / sums.weight  # for sums in place of means
     evidence = init_evidence(layers, np.zeros(()))
     if isinstance(memory, Evidence):
         evidence = map_arrays(np.float64, memory)
-    if model.cost.has_std:  # of which each example has its own
-        variance, residuals = np.ones_like(evidence.noise), Residuals(sums.matrices, n)
-    else:
-        residuals = Residuals(sums.matrices, n, np.hstack(sums.squares), sums.counts)
-    evidence, units = begin_evidence(evidence, sums.inputs / sums.weight, variance, factor, np)
-    laplace = _find_distribution(evidence, layers, residuals, units, factor)
+    laplace = _find_distribution(evidence, layers, residuals, factor)
     return laplace._replace(noise=laplace.noise[: model.n_targets])
 
 
@@ -117,20 +93,19 @@ def _fit_to_terms(value: Value, terms: Sequence[Term]) -> Laplace:
     rows = np.concatenate([np.sqrt(precision) * block for precision, block in zip(precisions, blocks)])
     n = count_elements(layers)
     rows, _ = remove(rows[:, n:-1], rows[:, :n])
-    evidence, squares = init_evidence(layers, np.zeros(())), np.ones((1, value.model.n_in))
-    evidence, units = begin_evidence(evidence, squares, np.ones((1, 1)), 1.0, np)
-    laplace = _find_distribution(evidence, layers, Residuals([rows.T @ rows], np.array(1.0)), units, 1.0)
+    one = np.ones((1, 1))
+    residuals = Residuals([rows.T @ rows], None, inputs=np.ones((1, value.model.n_in)), examples=one, weight=one)
+    laplace = _find_distribution(init_evidence(layers, np.zeros(())), layers, residuals, 1.0)
     return laplace._replace(noise=np.broadcast_to(0.0, value.model.n_targets))
 
 
-def _find_distribution(
-    evidence: Evidence, layers: Layers, residuals: Residuals, units: Layers, factor: float
-) -> Laplace:
+def _find_distribution(evidence: Evidence, layers: Layers, residuals: Residuals, factor: float) -> Laplace:
     """Estimate the precisions until they settle, with the weights held, and factor M⁻¹; all arrays are NumPy's.
 
     M = U Uᵀ with an upper triangular U, as Cholesky's factorization finds it from the last row on; so F = U⁻ᵀ. The
     parameters are those of `estimate_precisions` and `begin_evidence`. The arrays of the result cannot be written to.
     """
+    evidence, units = begin_evidence(evidence, residuals, factor, np)
     try:
         for _ in range(MOST_ESTIMATES):
             before = evidence
@@ -158,7 +133,7 @@ def _find_distribution(
 
 
 def _sum(value: Value, layers: Layers, factor: float, source: Source) -> Any:
-    """Sum over all examples, block by block; return `Sums` of NumPy arrays."""
+    """Sum over all examples, block by block; return `Residuals` of NumPy arrays."""
     backend, encoding, sums = value.backend, source.reader.encoding(), None
     for block in source.blocks(count_parameters(value.model.sizes)):
         minibatch = make_minibatch(block, encoding, Batch(None, None, weight=block.weight), value.xp)
@@ -168,21 +143,17 @@ def _sum(value: Value, layers: Layers, factor: float, source: Source) -> Any:
     return sums
 
 
-def _sum_block(value: Value, layers: Layers, factor: float, minibatch: Minibatch) -> Sums:
+def _sum_block(value: Value, layers: Layers, factor: float, minibatch: Minibatch) -> Residuals:
     """Sum over the examples of a block."""
     sigmas, xp, x, y = value.model.sigmas, value.xp, minibatch.x, minibatch.y
     w = xp.ones_like(y[:, 0]) if minibatch.weight is None else minibatch.weight
-    column, slope_weights = w[:, None], minibatch.slope_weights
-    slope_share = None if slope_weights is None else column[..., None] * slope_weights
+    slope_weights = minibatch.slope_weights
+    slope_share = None if slope_weights is None else w[:, None, None] * slope_weights
     cost = value.model.cost if value.model.cost.has_std else None
-    matrices, _, of_residuals = normal_equations(
+    matrices, _, squares = normal_equations(
         layers, sigmas, x, y, factor * w, xp, minibatch.slopes, slope_share, cost, in_groups=cost is None
     )
-    counts, squares = square_data(minibatch, xp)
-    is_used = xp.astype(column != 0.0, w.dtype)
-    rows = *(column * part for part in (x * x, y, squares, counts)), is_used * counts
-    sums = (xp.sum(part, axis=0, keepdims=True) for part in rows)
-    return Sums(tuple(matrices), tuple(of_residuals), *sums, n=xp.sum(is_used), weight=xp.sum(w))
+    return sum_residuals(matrices, None if cost else squares, minibatch, w, xp)
 
 
 def _require_fit(value: Value, n_slopes: int = 0) -> None:

@@ -1,7 +1,7 @@
 """Levenberg-Marquardt as an optimizer: its hyperparameters and its steps; the formulas are in `core.least_squares`."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, NamedTuple
 
@@ -22,12 +22,11 @@ from xpnet.core.laplace import (
     estimate_precisions,
     find_spread,
     init_evidence,
-    square_data,
     sum_groups,
+    sum_residuals,
     weigh_parts,
 )
 from xpnet.core.least_squares import (
-    LEAST,
     SQUARED,
     Damping,
     LinearProblem,
@@ -225,10 +224,8 @@ def take_damped_step(
     )
     costs, minimized = compute_costs(layers), compute_costs
     if isinstance(memory, Evidence):
-        known = None if other_cost else xp.concat(squares, axis=-1)
-        memory, (of_groups, decay), covariance = renew_precisions(
-            memory, layers, matrices, known, minibatch, share, factor, xp
-        )
+        residuals = sum_residuals(matrices, None if other_cost else squares, minibatch, share, xp)
+        memory, (of_groups, decay), covariance = renew_precisions(memory, layers, residuals, factor, xp)
         matrix, gradient = (sum_groups(of_groups, parts) for parts in (matrices, gradients))
         if other_cost:
             spread = find_spread(sigmas, layers, covariance, x, y.shape[-1], xp)
@@ -269,14 +266,7 @@ def take_damped_step(
 
 
 def renew_precisions(
-    memory: Evidence,
-    layers: Layers,
-    matrices: Sequence[Array],
-    squares: Array | None,
-    minibatch: Minibatch,
-    share: Array,
-    factor: float,
-    xp: Namespace,
+    memory: Evidence, layers: Layers, residuals: Residuals, factor: float, xp: Namespace
 ) -> tuple[Evidence, tuple[Array, Array], Array]:
     """Estimate the precisions, if that is due; return them, what `weigh_parts` does, and the covariance of weights.
 
@@ -284,37 +274,20 @@ def renew_precisions(
     ----------
     memory
         The precisions.
-    layers, matrices
-        Weights and biases, and JᵀJ of the mean cost at these, of each group of residuals.
-    squares
-        rᵀr of each group, (..., 1, n_groups); None if the network predicts the noise.
-    minibatch, share
-        All examples, and the share of each in the mean.
+    layers, residuals
+        Weights and biases, and the residuals of all examples at these.
     factor
         The cost of an example, as a multiple of ½ Σ (a − y)².
     xp
         Namespace of the arrays.
     """
-    x, y, column, shape = minibatch.x, minibatch.y, share[..., None], memory.mu.shape
-    is_used = xp.astype(column > 0.0, column.dtype)
-
-    def average(rows: Array) -> Array:
-        return xp.sum(column * rows, axis=-2, keepdims=True)
-
-    n = xp.reshape(xp.sum(is_used, axis=(-2, -1)), shape)
-    counts, data_squares = square_data(minibatch._replace(y=y - average(y)), xp)
-    variance = average(data_squares) / xp.maximum(average(counts), LEAST)
-    variance = xp.where(variance > 0.0, variance, xp.ones_like(variance))
-    variance = xp.ones_like(memory.noise) if squares is None else variance
-    memory, units = begin_evidence(memory, average(x * x), variance, factor, xp)
+    memory, units = begin_evidence(memory, residuals, factor, xp)
     has_settled = memory.growth >= SETTLED
     is_due = has_settled | ((memory.steps > WARM_UP) & (memory.growth == 2.0))  # the last step has lowered the cost
-    counts = xp.sum(is_used * counts, axis=-2, keepdims=True)
-    residuals = Residuals(matrices, n, squares, counts)
     estimate, inverse = estimate_precisions(memory, layers, residuals, units, NOISE_CHANGE, xp)
     memory = select_arrays(is_due, estimate, memory, xp)
     memory = memory._replace(
         mu=xp.where(has_settled, 0.0 * memory.mu, memory.mu),  # which begins anew
         growth=xp.where(has_settled, 0.0 * memory.growth, memory.growth),
     )
-    return memory, weigh_parts(memory, layers, residuals, xp), inverse / n
+    return memory, weigh_parts(memory, layers, residuals, xp), inverse / residuals.n
