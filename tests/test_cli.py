@@ -383,7 +383,9 @@ def test_remarks_on_rows_are_one_line(capsys, folder):
     [
         ("", "required: COMMAND"),
         ("trian", "invalid choice: 'trian'"),
-        ("train --epoch 3", "unrecognized arguments: --epoch"),
+        ("train --epoch 3", "unrecognized arguments: --epoch (did you mean --epochs?) (see xpnet train --help)"),
+        ("predict net t.csv u.csv", "unrecognized arguments: u.csv (see xpnet predict --help)"),
+        ("predict t.csv net", "t.csv is a table; give a file written by xpnet train --save first, as MODEL"),
         ("train --epochs many", "argument --epochs: invalid int value: 'many'"),
         ("train --hidden 784,x", "argument --hidden: invalid sizes value: '784,x'"),
         ("train --dropout a", "argument --dropout: invalid rates value: 'a'"),

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from xpnet._checks import printable
-from xpnet.cli._options import check_paths, make_parser
+from xpnet.cli._options import check_paths, parse
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(encoding=None if sys.stdout.isatty() else "utf-8", errors="backslashreplace")
     show, warnings.showwarning = warnings.showwarning, _print_warning
     try:
-        options = make_parser().parse_args(argv)
+        options = parse(argv)
         check_paths(options)
         options.run(options)
         if sys.stdout is not None:

@@ -14,7 +14,7 @@ import numpy as np
 from xpnet._checks import in_range, list_names, printable
 from xpnet.backends import BACKENDS, get_backend
 from xpnet.cli._data import SETS, fit_pixels, read_arrays, read_inputs, read_pair, split_names
-from xpnet.errors import ArgumentError
+from xpnet.errors import ArgumentError, CheckpointError
 from xpnet.export import to_onnx, write_lesson, write_page
 from xpnet.export.onnx import describe_onnx
 from xpnet.files import is_ensemble, read_file, write_file
@@ -30,11 +30,16 @@ from xpnet.training import parse_metrics
 
 def _load(path: Path, **place: Any) -> tuple[Network | Ensemble, list[Network]]:
     """Load the network or the ensemble in the file MODEL; return it, and all of its networks."""
-    if is_ensemble(read_file(path)):
-        ensemble = Ensemble.load(path, **place)
-        return ensemble, list(ensemble)
-    net = Network.load(path, **place)
-    return net, [net]
+    try:
+        if is_ensemble(read_file(path)):
+            ensemble = Ensemble.load(path, **place)
+            return ensemble, list(ensemble)
+        net = Network.load(path, **place)
+        return net, [net]
+    except CheckpointError as error:
+        if not is_table(str(path)):
+            raise
+        raise ArgumentError(f"{path} is a table; give a file written by xpnet train --save first, as MODEL") from error
 
 
 def _read_new_table(name: str, net: Network, others: Sequence[str] = ()) -> Table:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from xpnet._checks import check_folder, printable
+from xpnet._names import find_nearest
 from xpnet.backends import BACKENDS
 from xpnet.cli._commands import run_backends, run_evaluate, run_export, run_info, run_predict, run_show
 from xpnet.cli._data import FILES, SETS
@@ -193,12 +194,22 @@ def make_parser() -> Parser:
         ("backends", run_backends, "list the libraries and devices available here", {}),
     ):
         command = commands.add_parser(name, help=summary, description=f"{summary}. Defaults are in brackets.")
-        command.set_defaults(run=run)
+        command.set_defaults(run=run, parser=command)
         for title, options in groups.items():
             group = command.add_argument_group(title) if title else command
             for option in options:
                 _add_option(group, option)
     return parser
+
+
+def parse(words: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the words of a command, or those of the program; the command itself refuses options that it lacks."""
+    options, unknown = make_parser().parse_known_args(words)
+    if unknown:
+        near = find_nearest(unknown[0].partition("=")[0], re.findall(r"--[a-z-]+", options.parser.format_help()))
+        hint = f" (did you mean {near}?)" if near else ""
+        options.parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+    return options
 
 
 def _add_option(group: Any, option: tuple[Any, ...]) -> None:

@@ -181,7 +181,8 @@ def decode_record(content: bytes, path: str) -> Record:
         raise
     except INVALID_VALUE_ERRORS as error:
         raise CheckpointError(
-            f"{path} does not hold an xpnet network ({describe_error(error)}); give a file written by Network.save"
+            f"{path} does not hold an xpnet network ({describe_error(error)}); give a file written by Network.save or "
+            "xpnet train --save"
         ) from error
 
 

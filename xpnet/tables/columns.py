@@ -66,6 +66,7 @@ __all__ = [
     "add_statistics",
     "choose_input_dtype",
     "count_inputs",
+    "find_column",
     "find_inputs",
     "find_texts",
     "from_plain",
@@ -320,7 +321,8 @@ class NumberColumn(_MeasuredColumn):
         'number, in 2 bins; missing values become 3.5'
         """
         style = "as in 1.234,5" if self.decimal == "," else "as in 1,234.5" if self.grouped else ""
-        words = "number", style, self.unit and f"in {self.unit}", self.bins and self.bins.describe()
+        unit = f"in {self.unit}" if self.unit.isalnum() or len(self.unit) == 1 else f"with {self.unit!r}"
+        words = "number", style, self.unit and unit, self.bins and self.bins.describe()
         return ", ".join(filter(None, words)) + self._describe_missing(f"{self.median:g}")
 
 
@@ -562,6 +564,18 @@ def open_columns(frame: Any, table: str, categories: Collection[str] = ()) -> di
     }
 
 
+def find_column(name: str, present: Collection[Any]) -> Any:
+    """Find the column whose name was probably meant, in upper or lower case; None if that is unclear.
+
+    Examples
+    --------
+    >>> find_column("Prise", ["price", "rooms"]), find_column("zip", ["price", "rooms"])
+    ('price', None)
+    """
+    lower = {str(column).lower(): column for column in present}
+    return lower.get(find_nearest(name, lower) or "")
+
+
 def has_name(column: str) -> bool:
     """Tell whether a column has a name of its own, unlike the numbers of rows that pandas writes to files."""
     return column != "" and not column.startswith("Unnamed: ")
@@ -749,8 +763,7 @@ class Encoding:
     def _check_names(self, present: Collection[str], table: str) -> None:
         """Refuse a table without a column of the training."""
         if lacking := [name for name in self.names if name not in present]:
-            others = {str(name).lower(): name for name in present if name not in self.names}
-            near = others.get(find_nearest(lacking[0], others) or "")
+            near = find_column(lacking[0], [name for name in present if name not in self.names])
             remedy = f"; rename {near!r} if that is {lacking[0]!r}" if near else ""
             raise ArgumentError(
                 f"{table} lacks columns that the network was trained on: {list_names(lacking)}; it has the columns "

@@ -41,6 +41,7 @@ from xpnet.tables.columns import (
     DroppedColumn,
     Encoded,
     Encoding,
+    find_column,
     group_parts,
     make_different,
     open_columns,
@@ -192,7 +193,9 @@ class Table(NamedTuple):
                 f"{self.name} needs --target, the column to predict; choose from {list_names([*self.frame])}"
             )
         groups = [] if group is None else [group]
-        self.check_has("--target, --ignore, --categories or --test-group", [target, *ignore, *categories, *groups])
+        options = {"--target": [target], "--ignore": ignore, "--categories": categories, "--test-group": groups}
+        for option, chosen in options.items():
+            self.check_has(option, chosen)
         names = [name for name in self.frame if name not in (target, *ignore, group)]
         cells = open_columns(self.frame[names], self.name, {*categories, *find_declared(self.frame)})
         target_cells = self._open_target(target)
@@ -253,8 +256,10 @@ class Table(NamedTuple):
         """Refuse names that no column has."""
         for name in names:
             if name not in self.frame:
+                near = find_column(name, [*self.frame])
+                hint = f" (did you mean {near!r}?)" if near else ""
                 raise ArgumentError(
-                    f"{self.name} has no column {name!r} for {role}; choose from {list_names([*self.frame])}"
+                    f"{self.name} has no column {name!r} for {role}; choose from {list_names([*self.frame])}{hint}"
                 )
 
     # The target
