@@ -114,7 +114,7 @@ class Descent(Callback):
     def __post_init__(self) -> None:
         """Begin at the value."""
         value = self.value
-        self.weights = [term.weight for term in self.terms]  # as given; terms have them all from the first step on
+        self.finds_weights = self.terms[0].weight is None  # terms have them all from the first step on
         self.draws = any(term.draw is not None for term in self.terms)
         state = init_optimizer(self.optimizer, value.layers, value.place)
         self.damping, self.memory = state.hyperparameters.damping, state.memory
@@ -157,7 +157,7 @@ class Descent(Callback):
             self.terms = [self._draw(term, k, rng) if term.draw else term for k, term in enumerate(self.terms)]
             self.linear = None
             changes["generator"] = rng.bit_generator.state
-        if draws or moves or self.steps % RENEWAL == 0:
+        if self.finds_weights and (draws or moves or self.steps % RENEWAL == 0):
             self._weigh()
         linear, self.steps = value.backend.take_steps(self._step), self.steps + 1
         present = self.unpack(self.parameters)
@@ -190,8 +190,7 @@ class Descent(Callback):
 
     def _weigh(self) -> None:
         """Weigh terms by their present Jacobians, unless the weights before are still about right. Synchronizes."""
-        given = [replace(term, weight=weight) for term, weight in zip(self.terms, self.weights)]
-        terms = weigh_terms(given, self.unpack(self.parameters))
+        terms = weigh_terms([replace(term, weight=None) for term in self.terms], self.unpack(self.parameters))
         ratios = [(old.weight or 0.0) / new.weight for old, new in zip(self.terms, terms)]
         if not all(1.0 / DRIFT < ratio < DRIFT for ratio in ratios):
             self.terms, self.linear = terms, None

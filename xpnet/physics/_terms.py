@@ -41,10 +41,11 @@ def check_network(value: Value) -> None:
         )
     if any(model.dropout):
         raise ArgumentError(f"solve does not go with dropout={list(model.dropout)}; leave dropout out")
-    z, beside_zero = (_place(np.array(row), value) for row in ([[-1.0, -0.3, 0.3, 1.0]], [-BESIDE_ZERO, BESIDE_ZERO]))
-    for sigma in model.sigmas:
-        with value.scope():
-            part, whole = (value.backend.to_numpy(sigma.value(rows, value.xp)) for rows in (z[:, :2], z))
+    rows = np.array([[-1.0, -0.3, 0.3, 1.0]]), np.array([-BESIDE_ZERO, BESIDE_ZERO])
+    with value.scope():
+        z, beside_zero = (value.backend.asarray(row, value.dtype) for row in rows)
+        for sigma in model.sigmas:
+            part, whole = (value.backend.to_numpy(sigma.value(inputs, value.xp)) for inputs in (z[:, :2], z))
             if not np.allclose(part, whole[:, :2], equal_nan=True):
                 raise ArgumentError(
                     f"solve needs activations that act on each unit by itself, unlike {sigma.name!r}; {SMOOTH}"
@@ -117,11 +118,11 @@ def parse_terms(terms: Any, present: Present, value: Value) -> list[Term]:
             f"coefficients has {name!r}, which no residual takes; write it as a further argument, as in "
             f"residual(x, u, du, ddu, xp, {name})"
         )
-    placed = (
-        replace(term, x=read_points(term.x, f"x of term {k}", value), residual=residual)
-        for k, (term, residual) in enumerate(zip(terms, residuals))
-    )
-    return check_residuals(placed, present, value)
+    checked = list[Term]()
+    for k, (term, residual) in enumerate(zip(terms, residuals)):
+        placed = replace(term, x=read_points(term.x, f"x of term {k}", value), residual=residual)
+        checked.append(_check_residual(placed, k, present))
+    return checked
 
 
 def parse_edges(time: Any, edges: Any, terms: Sequence[Term], steps: int, value: Value) -> list[float]:
@@ -220,32 +221,24 @@ def _draw_between(x: np.ndarray, rng: np.random.Generator, n: int) -> np.ndarray
     return x + PART_OF_WAY * (x[np.argsort(distances)[:, 1]] - x)
 
 
-def check_residuals(terms: Iterable[Term], present: Present, value: Value) -> list[Term]:
-    """Compute and differentiate each residual once; return the terms with the mixed derivatives that they use."""
-    checked = list[Term]()
-    for k, term in enumerate(terms):
-        name = f"the residual of term {k}"
-        try:
-            term = add_pairs(term, present)
-            next(compute_rows(term, present))
-            with np.errstate(all="ignore"):
-                is_mixed = mixes_rows(term, present)
-        except (TypeError, ValueError, AttributeError, IndexError) as error:
-            raise ArgumentError(
-                f"{name} cannot be computed and differentiated ({error}); it must be a function of "
-                f"{', '.join(ARGUMENTS)} and of coefficients with first values, such as coefficients={{'c': 1.0}}, use "
-                "operators and functions of xp alone, and compare with arrays that have a row for each point"
-            ) from error
-        if is_mixed:
-            raise ArgumentError(
-                f"{name} mixes rows: it must use each row of u, du and ddu by itself, without means, sums, "
-                "differences or sorting over the rows; give x the shape (m, k, n_in) where the k points of a row "
-                "belong together"
-            )
-        checked.append(term)
-    return checked
-
-
-def _place(x: np.ndarray, value: Value) -> Array:
-    with value.scope():
-        return value.backend.asarray(x, value.dtype)
+def _check_residual(term: Term, k: int, present: Present) -> Term:
+    """Compute and differentiate the residual of term k once; return it with the mixed derivatives that this uses."""
+    name = f"the residual of term {k}"
+    try:
+        term = add_pairs(term, present)
+        next(compute_rows(term, present))
+        with np.errstate(all="ignore"):
+            is_mixed = mixes_rows(term, present)
+    except (TypeError, ValueError, AttributeError, IndexError) as error:
+        raise ArgumentError(
+            f"{name} cannot be computed and differentiated ({error}); it must be a function of "
+            f"{', '.join(ARGUMENTS)} and of coefficients with first values, such as coefficients={{'c': 1.0}}, use "
+            "operators and functions of xp alone, and compare with arrays that have a row for each point"
+        ) from error
+    if is_mixed:
+        raise ArgumentError(
+            f"{name} mixes rows: it must use each row of u, du and ddu by itself, without means, sums, "
+            "differences or sorting over the rows; give x the shape (m, k, n_in) where the k points of a row "
+            "belong together"
+        )
+    return term
