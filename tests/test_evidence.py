@@ -171,6 +171,14 @@ def test_laplace_of_weighted_examples_is_that_of_a_weighted_line(scale):
         np.testing.assert_allclose(mine, other, rtol=1e-6)
 
 
+@pytest.mark.parametrize("target", [5.0, 0.1])  # whose mean square is below the square of their mean, and above
+def test_constant_targets_are_learned(target):
+    """Their variance is rounding, and says nothing of their noise."""
+    net = Network([1, 4, 1], **OPTIONS, seed=0)
+    net.train((np.linspace(-1, 1, 30)[:, None], np.full(30, target)), 30, **TRAIN)
+    np.testing.assert_allclose(net.predict([[0.0]]), target, rtol=0.05)
+
+
 def test_the_noise_is_not_learnt_and_inputs_that_do_not_matter_lose_their_weights():
     rng = np.random.default_rng(1)
     x = rng.uniform(-2, 2, (580, 3))

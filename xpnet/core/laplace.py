@@ -166,8 +166,9 @@ def begin_evidence(evidence: Evidence, residuals: Residuals, factor: float, xp: 
         mean square 1 and targets with variance 1. If there is one layer, both change its own.
     """
     noise, slope_noise, n = evidence.noise, evidence.slope_noise, evidence.noise.shape[-1]
-    squares, variance = residuals.inputs / residuals.weight, xp.ones_like(noise)
+    squares = residuals.inputs / residuals.weight
     squares = xp.where(squares > 0.0, squares, xp.ones_like(squares))
+    data = variance = xp.ones_like(noise)  # of examples that have precisions of their own, or of constant targets
     if residuals.squares is not None:
         data = residuals.data / xp.maximum(residuals.known, LEAST)
         centered = data[..., :n] - (residuals.targets / residuals.weight) ** 2

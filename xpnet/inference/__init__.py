@@ -8,6 +8,7 @@ from xpnet.inference._derivatives import (
     hessian,
     hvp,
     jacobian,
+    predict_outputs,
     read_batch,
     value_and_jacobian,
     vjp,
@@ -26,7 +27,7 @@ from xpnet.inference._intervals import (
 )
 from xpnet.inference._novelty import LEAST_ROWS, fit_novelty, predict_novelty
 from xpnet.inference._posterior import Posterior, find_covariance, find_posterior, sample_functions
-from xpnet.inference._predict import dropout_masks, predict, predict_outputs, sample
+from xpnet.inference._predict import dropout_masks, predict, sample
 from xpnet.inference._summary import Summary, summarize, table
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Activations and errors of every layer, gradients of the cost, and derivatives with respect to the inputs."""
+"""Outputs with their graph, activations and errors of every layer, gradients of the cost, derivatives by inputs."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,8 +19,16 @@ from xpnet.core.minibatch import apply_scale, decode
 from xpnet.core.model import Model
 from xpnet.data.conversion import as_real_array
 from xpnet.errors import ArgumentError
-from xpnet.inference._predict import compute_in_units, get_laplace
+from xpnet.inference._predict import compute_in_units, get_laplace, predict
 from xpnet.value import Value, parse_layers, split_pairs
+
+
+def predict_outputs(value: Value, x: Any) -> Array:
+    """Compute outputs that are not calibrated; where the library differentiates, as a part of its graph."""
+    value = value if value.temperature is None else value._replace(calibration=None)
+    if not value.backend.records(x):
+        return predict(value, x)
+    return value.backend.join(partial(predict, value), partial(vjp, value), x)
 
 
 def gradients(value: Value, x: Any, y: Any) -> Layers:

@@ -24,16 +24,6 @@ from xpnet.value import Value, compute_activations
 Transform = Callable[[Array, Namespace], Array]
 
 
-def predict_outputs(value: Value, x: Any) -> Array:
-    """Compute outputs that are not calibrated; where the library differentiates, as a part of its graph."""
-    value = value if value.temperature is None else value._replace(calibration=None)
-    if not value.backend.records(x):
-        return predict(value, x)
-    from xpnet.inference._derivatives import vjp
-
-    return value.backend.join(partial(predict, value), partial(vjp, value), x)
-
-
 def predict(value: Value, x: Any, transform: Transform | None = None) -> Array:
     """Compute the outputs for one example, for rows, or for batches of them, and transform each block of outputs.
 
