@@ -29,7 +29,7 @@ from xpnet.core.scaling import Scaling
 from xpnet.core.temperature import find_shift, find_temperature
 from xpnet.estimators import MLPClassifier, MLPEnsembleRegressor, MLPRegressor, MLPSearchCV
 from xpnet.export import make_page
-from xpnet.files import encode_network, write_archive
+from xpnet.files import encode_archive, encode_network
 from xpnet.inference import Bars, transform_targets
 
 # JAX compiles programs for each of these tests, so that only what it could get wrong alone runs there
@@ -647,7 +647,7 @@ def test_members_with_calibrations_of_their_own_keep_these_in_a_file(tmp_path):
     other = ensemble.copy()
     other.calibrate(examples(30, 1, 6))
     parts = [encode_network(net.value) for net in (ensemble[0], other[1])]
-    write_archive(tmp_path / "mixed", parts)
+    (tmp_path / "mixed").write_bytes(encode_archive(parts))
     assert Ensemble.load(tmp_path / "mixed").calibration is None
 
 

@@ -1,6 +1,6 @@
 """Values to files, and back."""
 
-from xpnet.files._archive import decode_archive, encode_archive, read_archive, write_archive
+from xpnet.files._archive import decode_archive, encode_archive
 from xpnet.files._file import (
     INVALID_VALUE_ERRORS,
     decode_record,
@@ -10,7 +10,6 @@ from xpnet.files._file import (
     read_network,
 )
 from xpnet.files._record import (
-    Record,
     encode_optimizer,
     fingerprint,
     fingerprint_members,
@@ -21,7 +20,6 @@ from xpnet.files._writing import is_same_file, read_file, write_file
 
 __all__ = [
     "INVALID_VALUE_ERRORS",
-    "Record",
     "decode_archive",
     "decode_record",
     "encode_archive",
@@ -32,11 +30,9 @@ __all__ = [
     "fingerprint_members",
     "is_ensemble",
     "is_same_file",
-    "read_archive",
     "read_file",
     "read_network",
     "refuse_unknown",
     "restore",
-    "write_archive",
     "write_file",
 ]

@@ -1,21 +1,13 @@
 """Archives: the files of the members of an ensemble in one zip archive, without compression."""
 
 import io
-import os
 from collections.abc import Sequence
 
-from xpnet._checks import check_folder, describe_error, printable
+from xpnet._checks import describe_error, printable
 from xpnet.errors import ArgumentError, CheckpointError
 from xpnet.files._file import INVALID_VALUE_ERRORS, is_network
-from xpnet.files._writing import read_file, write_file
 
 UNIX = 3  # the number of a system, which entries of archives name
-
-
-def write_archive(path: str | os.PathLike[str], files: Sequence[bytes]) -> None:
-    """Write the contents of files into an archive; an existing one is replaced whole, or not at all."""
-    check_folder(path)
-    write_file(path, encode_archive(files))
 
 
 def encode_archive(files: Sequence[bytes]) -> bytes:
@@ -37,12 +29,6 @@ def encode_archive(files: Sequence[bytes]) -> bytes:
     return archive.getvalue()
 
 
-def read_archive(path: str | os.PathLike[str]) -> list[bytes]:
-    """Read the contents of the files in an archive; see `decode_archive`."""
-    path = os.fsdecode(path)
-    return decode_archive(read_file(path), path)
-
-
 def decode_archive(content: bytes, path: str) -> list[bytes]:
     """Return the contents of the files in an archive; `path` is for messages.
 
@@ -52,7 +38,7 @@ def decode_archive(content: bytes, path: str) -> list[bytes]:
     Raises
     ------
     CheckpointError
-        If it is not an archive that `write_archive` wrote, or is damaged.
+        If it is not an archive that `encode_archive` made, or is damaged.
     """
     from zipfile import BadZipFile, ZipFile
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xpnet import inference, training
-from xpnet._checks import count, decode_path, show, yes_or_no
+from xpnet._checks import check_folder, count, decode_path, show, yes_or_no
 from xpnet._identity import is_same
 from xpnet._names import explain_arguments
 from xpnet.backends import BYTES_OF_NETWORK, Backend, get_backend, on_host_only, require_bytes
@@ -616,19 +616,21 @@ class Ensemble:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all members to one file, for any backend: a zip archive of those that `Network.save` writes."""
-        from xpnet.files import encode_network, write_archive
+        from xpnet.files import encode_archive, encode_network, write_file
 
-        write_archive(path, [encode_network(network.value) for network in self])
+        check_folder(path)
+        write_file(path, encode_archive([encode_network(network.value) for network in self]))
 
     @classmethod
     def load(
         cls, path: str | os.PathLike[str], *, backend: Any = None, device: Any = None, custom: Iterable[Any] = ()
     ) -> Ensemble:
         """Read an ensemble that `save` wrote, or a checkpoint of `train`; see `Network.load`."""
-        from xpnet.files import decode_record, explain_errors, read_archive, read_network
+        from xpnet.files import decode_archive, decode_record, explain_errors, read_file, read_network
 
         path, backend, custom = decode_path("path", path), get_backend(backend, device), list(custom)
-        files = [(f"{path}, member {k},", content) for k, content in enumerate(read_archive(path))]
+        contents = decode_archive(read_file(path), path)
+        files = [(f"{path}, member {k},", content) for k, content in enumerate(contents)]
         networks = [read_network(Network, decode_record(file, name), name, backend, custom) for name, file in files]
         with explain_errors(path):
             check_alike(networks)
