@@ -18,7 +18,7 @@ from xpnet.backends._machine import (
     on_host_only,
     require_bytes,
 )
-from xpnet.backends.base import Backend, Place
+from xpnet.backends.base import Backend
 
 __all__ = [
     "AUTO",
@@ -26,7 +26,6 @@ __all__ = [
     "BYTES_OF_NETWORK",
     "COPIES_OF_STATE",
     "Backend",
-    "Place",
     "Workers",
     "backend_of",
     "describe_versions",

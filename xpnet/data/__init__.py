@@ -2,7 +2,7 @@
 
 from xpnet.data._outside import HostRows, as_host_rows, read_in_blocks
 from xpnet.data._scaling import PlacedScaling, place_scaling
-from xpnet.data._splits import check_split, parse_part, parse_rows
+from xpnet.data._splits import check_split, parse_rows
 from xpnet.data._streams import refuse_iterator
 from xpnet.data._weights import (
     balance_classes,
@@ -23,7 +23,6 @@ __all__ = [
     "check_split",
     "is_balanced",
     "parse_class_weight",
-    "parse_part",
     "parse_rows",
     "parse_sample_weight",
     "parse_slope_weight",

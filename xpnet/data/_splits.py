@@ -72,7 +72,7 @@ def ask_splitter(argument: str, splitter: Any, data: Any, name: str) -> tuple[An
 
 def draw_rows(train: Stored, argument: str, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Draw the rows to validate on; of each class its share."""
-    (y, _), labels = train.read_targets(), None
+    y, labels = train.read_targets(), None
     if train.reader.model.task == "classification":
         labels = y if y.ndim == 1 else y.argmax(axis=-1)
     elif train.reader.model.task == "binary":

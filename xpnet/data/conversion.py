@@ -10,7 +10,7 @@ from typing import Any, TypeGuard
 import array_api_compat
 import numpy as np
 
-from xpnet._checks import truncate
+from xpnet._checks import is_list, truncate
 from xpnet.backends.base import as_array, host_array
 from xpnet.core.arrays import Array
 from xpnet.errors import ArgumentError
@@ -135,7 +135,7 @@ def _convert(x: Any, name: str) -> Array:
 
 def is_pair(item: Any) -> bool:
     """Tell whether this is a pair (x, y), of an example or a batch: two values in a tuple or a list."""
-    return isinstance(item, (tuple, list)) and len(item) == 2
+    return is_list(item) and len(item) == 2
 
 
 def holds_arrays(data: Any) -> TypeGuard[tuple[Any, Any]]:

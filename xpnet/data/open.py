@@ -13,7 +13,7 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
-from xpnet._checks import check_count, count, show, yes_or_no
+from xpnet._checks import check_count, count, is_list, show, yes_or_no
 from xpnet.backends.base import as_array
 from xpnet.core.arrays import Array
 from xpnet.core.minibatch import Examples
@@ -142,10 +142,6 @@ class Data:
         """Return the data for a training: classes weigh the same, if that was asked for."""
         return replace(self, train=(_balance(self.train) if self.balanced else self.train).begin(), balanced=False)
 
-    def fit_scaling(self, progress: bool = False) -> PlacedScaling:
-        """Fit a scaling to the examples to train on; with a bar if it takes a noticeable time. Synchronizes."""
-        return self.train.fit_scaling(progress)
-
     def scaled(self, scaling: PlacedScaling) -> "Data":
         """Scale all examples."""
         (scaled,) = scale_for_each([self], [scaling])
@@ -259,7 +255,7 @@ def _weigh_only(source: Stored, rows: np.ndarray, weight: np.ndarray | None) -> 
 def _balance(train: Source) -> Stored:
     """Weigh the examples so that all classes have the same total weight."""
     stored = train.require_stored('class_weight="balanced"')
-    reader, (y, _) = train.reader, stored.read_targets()
+    reader, y = train.reader, stored.read_targets()
     if y.ndim == 1:
         counts = np.bincount(y, minlength=reader.model.n_out)
     else:
@@ -373,18 +369,17 @@ def open_source(
     ArgumentError
         If it is none of these, or holds examples that do not fit the network.
     """
-    if isinstance(data, (str, bytes, memoryview, Mapping)) or array_api_compat.is_array_api_obj(data):
-        raise ArgumentError(f"{name} is of type {type(data).__name__}; {CHOICES}")
+    is_single = isinstance(data, (str, bytes, memoryview, Mapping)) or array_api_compat.is_array_api_obj(data)
     has_length = hasattr(data, "__len__") and hasattr(data, "__getitem__")
-    if not has_length and isinstance(data, Iterable):
+    if is_single or not (has_length or isinstance(data, Iterable)):
+        raise ArgumentError(f"{name} is of type {type(data).__name__}; {CHOICES}")
+    if not has_length:
         if epochs > 1 and steps is None and isinstance(data, Iterator):
             raise ArgumentError(
                 f"{name} is an iterator, which can be iterated over only once, not epochs={epochs} times; give an "
                 "object that can be iterated over again, such as a DataLoader, or steps="
             )
         return make_batches(data, name, reader, steps)
-    if not has_length:
-        raise ArgumentError(f"{name} is of type {type(data).__name__}; {CHOICES}")
     if steps is not None:
         raise ArgumentError(f"steps={steps!r} is for an iterable of batches; {name} has a length, so give epochs")
     if holds_arrays(data):
@@ -393,7 +388,7 @@ def open_source(
     if n_items == 0:
         raise ArgumentError(f"{name} is empty")
     check_count(name, n_items)
-    if isinstance(data, (tuple, list)):
+    if is_list(data):
         return _read_pairs(data, name, reader)
     pixels = pixels_and_labels(data, raw=reader.model.scale is not None)
     if pixels is not None:

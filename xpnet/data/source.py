@@ -205,11 +205,11 @@ class Stored(Source):
         weight = self.examples.weight
         return weight if weight is None or self.rows is None else weight[self.rows]
 
-    def read_targets(self) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return targets and weights of these rows, on the host. Synchronizes."""
+    def read_targets(self) -> np.ndarray:
+        """Return the targets of these rows, on the host. Synchronizes."""
         with self.reader.scope():
             y = to_host(self.examples.y)  # where they are already, if they are to be scaled
-        return y[... if self.rows is None else self.rows], self.weight
+        return y[... if self.rows is None else self.rows]
 
     def number(self, index: np.ndarray) -> np.ndarray:
         """Return the numbers that some of these rows have among the examples."""

@@ -76,7 +76,7 @@ class FitData:
             if self.validation is not None:
                 whole = replace(whole, validation=self.validation._open_part(network, "X_val").train)
             is_scaled = network.standardize
-            self.opened = whole.scaled(network.value.scaling or whole.fit_scaling()) if is_scaled else whole
+            self.opened = whole.scaled(network.value.scaling or whole.train.fit_scaling()) if is_scaled else whole
         return self.opened
 
     def _open_part(self, network: Network, name: str) -> Data:
@@ -415,7 +415,7 @@ def make_job(member: Parameters, settings: Settings, data: FitData, last: Mappin
 def split_off_validation(examples: Data, data: FitData, fraction: float, random_state: np.random.RandomState) -> Data:
     """Split off the validation examples that scikit-learn would choose; the weights of classes do not apply to them."""
     train: Any = examples.train  # by its rows
-    y, _ = train.read_targets()
+    y = train.read_targets()
     # scikit-learn's errors say "True" and "False"
     classes = (y[:, 0] > 0.5).astype(str) if data.problem.task == "binary" else None
     parts: Any = train_test_split(np.arange(len(y)), test_size=fraction, random_state=random_state, stratify=classes)

@@ -316,9 +316,8 @@ class Regression:
         if model.cost == quadratic:  # a mean over the outputs here, a sum over them in a network
             return lambda cost: cost / model.n_out
         if model.cost == poisson:  # a network's cost leaves out the constant part of the deviance
-            y, weight = examples.read_targets()
-            y = np.asarray(y, np.float64)
-            constant = float(np.average((xlogy(y, y) - y).sum(axis=1), weights=weight))
+            y = np.asarray(examples.read_targets(), np.float64)
+            constant = float(np.average((xlogy(y, y) - y).sum(axis=1), weights=examples.weight))
             return lambda cost: cost + constant
         return float
 
