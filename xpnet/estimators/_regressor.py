@@ -98,7 +98,7 @@ class BaseRegressor(RegressorMixin, BaseLearner):
             If the loss has no quantiles.
         """
         check_is_fitted(self)
-        levels = self._values[0].model.cost.levels
+        levels = self._model.values[0].model.cost.levels
         if not levels:
             raise ArgumentError(
                 f"predict_quantiles needs quantiles as the loss, and this estimator has loss={self.loss!r}; give "

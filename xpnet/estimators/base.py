@@ -19,7 +19,6 @@ from xpnet.estimators._parameters import Parameters, is_called, list_fields, rep
 from xpnet.estimators.inputs import check_kind, leave_device, move_to, name_arguments, require_place, validate_inputs
 from xpnet.estimators.targets import Classification, is_numeric
 from xpnet.inference import predict
-from xpnet.network.ensemble import Ensemble
 from xpnet.network.network import Network
 from xpnet.value import Value
 
@@ -71,19 +70,13 @@ class BaseLearner(FitMixin, BaseModel):
 
     @property
     def _model(self) -> Any:
-        """The fitted network, or the ensemble."""
+        """The fitted network, or the ensemble, whose calibration corrects the estimator's probabilities, if any."""
         raise NotImplementedError
-
-    @property
-    def _values(self) -> Sequence[Value]:
-        """The fitted networks, each with the calibration that corrects the estimator's probabilities, if any."""
-        model = self._model
-        return model.values if isinstance(model, Ensemble) else [model.value]
 
     @property
     def n_outputs_(self) -> int:
         """Number of outputs."""
-        return self._values[0].model.n_targets
+        return self._model.values[0].model.n_targets
 
     # Parameters
 
@@ -120,7 +113,7 @@ class BaseLearner(FitMixin, BaseModel):
         the first network; it may return a list of results.
         """
         check_is_fitted(self)
-        first, *_ = values = self._values
+        first, *_ = values = self._model.values
         backend = first.backend
         home = require_place(self, X, backend, method)
         X = validate_inputs(self, home, X)

@@ -80,7 +80,7 @@ def to_jax(net: Network | Ensemble, *, return_std: bool = False) -> tuple[Callab
             '", True) before, or give net.to(dtype="float32")'
         )
     net = net.to("numpy")
-    bars = Bars(net.values, True) if isinstance(net, Ensemble) else Bars([net.value])
+    bars = Bars(net.values, isinstance(net, Ensemble))
     if yes_or_no("return_std", return_std):
         bars.require_std("to_jax(return_std=True)")
     warn_of_losses(net, has_std=return_std)

@@ -298,6 +298,11 @@ class Network:
     def value(self, value: Value) -> None:
         self._value = check_value(value, self._value)
 
+    @property
+    def values(self) -> list[Value]:
+        """The value alone, in a list as `Ensemble.values`, for functions that take either."""
+        return [self._value]
+
     def receive(self, value: Value) -> None:
         """Take over a value that a training of this network has reached, unchecked: many times a second."""
         self._value = value
@@ -822,7 +827,7 @@ class Network:
 
     @property
     def _bars(self) -> Bars:
-        return inference.Bars([self._value])
+        return inference.Bars(self.values)
 
     def fit_laplace(self, train_data: Any, *, slopes: Any = None) -> None:
         """Learn how uncertain the weights are, for error bars that grow away from the training examples. Synchronizes.

@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 
 from xpnet._checks import count
 from xpnet.core.temperature import sum_confidence_errors
-from xpnet.inference import transform_targets
+from xpnet.inference import Bars, transform_targets
 from xpnet.network.ensemble import Ensemble
 from xpnet.network.network import Network
-from xpnet.plots._models import count_classes, find_bars, first_network, open_classifier, predict_blocks
+from xpnet.plots._models import count_classes, open_classifier, predict_blocks
 from xpnet.plots._style import COLORS, DARK, DASHES, LIGHT, figure_of, make_axes
 
 
@@ -62,8 +62,8 @@ def calibration(net: Any, data: Any, *, bins: int = 10, ax: Axes | None = None) 
     bins = count("bins", bins, 2)
     model, data, _ = open_classifier(net, data, None)
     ax = make_axes(ax, (4.4, 3.8))
-    if first_network(model).task == "regression":
-        bars = find_bars(model)
+    if model.values[0].model.task == "regression":
+        bars = Bars(model.values, isinstance(model, Ensemble))
         levels = bars.levels
         edges = np.array([0.0, *levels, 1.0]) if levels else np.linspace(0, 1, bins + 1)
         _draw_histogram(ax, transform_targets(bars, data), edges)

@@ -18,7 +18,6 @@ from xpnet.network.ensemble import Ensemble
 from xpnet.network.network import Network
 from xpnet.plots._models import (
     count_classes,
-    first_network,
     open_classifier,
     parse_labels,
     parse_shape,
@@ -81,7 +80,7 @@ def mistakes(
     refuse_encoder("mistakes", net)
     model, data, labels = open_classifier(net, data, labels)
     n, n_classes = count("n", n, 1), count_classes(model, "mistakes")
-    names, shape = parse_labels(labels, n_classes), parse_shape("mistakes", first_network(model), shape)
+    names, shape = parse_labels(labels, n_classes), parse_shape("mistakes", model.values[0].model.n_in, shape)
     worst: list[tuple[float, int, int, np.ndarray]] = []
     wrong = total = 0
     for block in predict_blocks(model, data, "data"):
@@ -157,7 +156,7 @@ def decision_boundary(
     model, data, labels = open_classifier(net, (X, y), labels)
     n = count_classes(model, "decision_boundary")
     names, resolution = parse_labels(labels, n), count("resolution", resolution, 2)
-    if (n_in := first_network(model).sizes[0]) != 2:
+    if (n_in := model.values[0].model.n_in) != 2:
         raise ArgumentError(f"decision_boundary needs a network with 2 inputs, and this one has {n_in}")
     blocks = [*predict_blocks(model, data, "the data")]
     x, classes = (np.concatenate(parts) for parts in ([b.x for b in blocks], [b.classes for b in blocks]))

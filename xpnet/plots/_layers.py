@@ -56,8 +56,8 @@ def weights(net: Any, n: int = 64, *, shape: tuple[int, int] | None = None, ax: 
     """
     n = count("n", n, 1)
     net = require_one_network("weights", net)
-    shape = parse_shape("weights", net, shape)
-    w = move_to_host(net, net.w[0])
+    shape = parse_shape("weights", net.sizes[0], shape)
+    w = move_to_host(net.value, net.w[0])
     shown = w[:n]
     columns = math.ceil(math.sqrt(len(shown)))
     rows = math.ceil(len(shown) / columns)
@@ -122,14 +122,14 @@ def activations(
     if labels is None and len(classes) == net.sizes[-1]:
         labels = classes
     names = parse_labels(labels, net.sizes[-1])
-    layers = [move_to_host(net, a) for a in net.activations(x)]
+    layers = [move_to_host(net.value, a) for a in net.activations(x)]
     if layers[0].ndim == 2:
         if len(layers[0]) != 1:
             raise ArgumentError(f"activations draws one example, and x has {len(layers[0])}; give one, as in x[0]")
         layers = [a[0] for a in layers]
     side = math.isqrt(net.sizes[0])
     if shape is not None or side * side == net.sizes[0]:
-        shape = parse_shape("activations", net, shape)
+        shape = parse_shape("activations", net.sizes[0], shape)
     figure, panel = make_panel(ax, (2.7 * len(layers), 2.6))
     axes_of_layers = panel.subplots(1, len(layers))
     for layer_ax, a, title, sigma in zip(

@@ -12,11 +12,11 @@ from xpnet._checks import choices
 from xpnet.backends import to_host
 from xpnet.data.open import open_source
 from xpnet.errors import ArgumentError
-from xpnet.inference import Bars
 from xpnet.inference.metrics import predictions
 from xpnet.network.ensemble import Ensemble
 from xpnet.network.network import Network
 from xpnet.training import require_classes
+from xpnet.value import Value
 
 
 def open_model(net: Any) -> Network | Ensemble:
@@ -59,16 +59,6 @@ def refuse_encoder(function: str, net: Any) -> None:
         )
 
 
-def find_bars(model: Network | Ensemble) -> Bars:
-    """Return the error bars of a network or an ensemble."""
-    return Bars(model.values, is_ensemble=True) if isinstance(model, Ensemble) else Bars([model.value])
-
-
-def first_network(model: Network | Ensemble) -> Network:
-    """Return a network, or the first one of an ensemble."""
-    return model[0] if isinstance(model, Ensemble) else model
-
-
 def require_one_network(function: str, net: Any) -> Network:
     """Return one network, or that of an estimator."""
     model = open_model(net)
@@ -80,13 +70,13 @@ def require_one_network(function: str, net: Any) -> Network:
 
 def count_classes(net: Network | Ensemble, function: str) -> int:
     """Count the classes of a network; refuse tasks without one class for each example."""
-    first = first_network(net)
-    require_classes(first.value, function)
-    if first.task == "multilabel":
+    value = net.values[0]
+    require_classes(value, function)
+    if value.model.task == "multilabel":
         raise ArgumentError(
             f'{function} needs one class for each example, and a network with task="multilabel" has several'
         )
-    return max(first.sizes[-1], 2)
+    return max(value.model.n_out, 2)
 
 
 def parse_labels(labels: Sequence[object] | None, n: int) -> list[str]:
@@ -97,9 +87,8 @@ def parse_labels(labels: Sequence[object] | None, n: int) -> list[str]:
     return names
 
 
-def parse_shape(function: str, net: Network, shape: tuple[int, int] | None) -> tuple[int, int]:
+def parse_shape(function: str, n_in: int, shape: tuple[int, int] | None) -> tuple[int, int]:
     """Check the shape of the inputs as an image; by default it is square."""
-    n_in = net.sizes[0]
     if shape is None:
         side = math.isqrt(n_in)
         if side * side != n_in:
@@ -125,7 +114,7 @@ class Block(NamedTuple):
 
 def predict_blocks(net: Network | Ensemble, data: Any, name: str) -> Iterator[Block]:
     """Predict the examples of any finite source, block by block."""
-    value = first_network(net).value
+    value = net.values[0]
     reader = value.reader.unscaled()  # each network applies its own
     source = open_source(data, name, reader)
     for block in source.blocks(2 * sum(value.model.sizes)):
@@ -134,17 +123,17 @@ def predict_blocks(net: Network | Ensemble, data: Any, name: str) -> Iterator[Bl
         p = predict_probabilities(net, block.x)
         predicted = p.argmax(axis=-1)
         probability = np.take_along_axis(p, predicted[:, None], axis=-1)[:, 0]
-        x = move_to_host(first_network(net), block.x)
+        x = move_to_host(value, block.x)
         yield Block(x, true, predicted, probability)
 
 
 def predict_probabilities(net: Network | Ensemble, x: Any) -> np.ndarray:
     """Predict the probabilities of all classes on the host, (m, n_classes)."""
-    p = move_to_host(first_network(net), net.predict_proba(x))
+    p = move_to_host(net.values[0], net.predict_proba(x))
     return np.concatenate([1 - p, p], axis=-1) if p.shape[-1] == 1 else p
 
 
-def move_to_host(net: Network, array: Any) -> np.ndarray:
+def move_to_host(value: Value, array: Any) -> np.ndarray:
     """Move an array of a network to the host."""
-    with net.value.scope():
-        return np.asarray(net.value.reader.place.home(array).to_numpy(array))
+    with value.scope():
+        return np.asarray(value.reader.place.home(array).to_numpy(array))

@@ -15,8 +15,9 @@ from xpnet.backends.base import is_array
 from xpnet.errors import ArgumentError
 from xpnet.network.ensemble import Ensemble
 from xpnet.network.network import Network
-from xpnet.plots._models import first_network, move_to_host, open_model, refuse_encoder
+from xpnet.plots._models import move_to_host, open_model, refuse_encoder
 from xpnet.plots._style import DARK, LIGHT, figure_of, make_axes
+from xpnet.value import Value
 
 
 def error_bars(net: Any, x: Any, y: Any, *, sigmas: float = 2, margin: float = 0.25, ax: Axes | None = None) -> Figure:
@@ -57,8 +58,8 @@ def error_bars(net: Any, x: Any, y: Any, *, sigmas: float = 2, margin: float = 0
     in_range("margin", margin, 0, math.inf, "0.25 draws a quarter of the range more on either side")
     refuse_encoder("error_bars", net)
     model = open_model(net)
-    first, has_noise = first_network(model), _check_error_bars(model)
-    examples, targets = _read_curve(first, x, y)
+    value, has_noise = model.values[0], _check_error_bars(model)
+    examples, targets = _read_curve(value, x, y)
     low, high = float(examples.min()), float(examples.max())
     extra = margin * (high - low) if high > low else 1.0
     grid = np.linspace(low - extra, high + extra, 301)
@@ -83,7 +84,7 @@ def error_bars(net: Any, x: Any, y: Any, *, sigmas: float = 2, margin: float = 0
 
 def _check_error_bars(net: Network | Ensemble) -> bool:
     """Check that a regression with one input and one target has error bars; return whether it predicts noise."""
-    model = first_network(net).value.model
+    model = net.values[0].model
     if (model.task, model.n_in, model.n_targets) != ("regression", 1, 1):
         raise ArgumentError(
             f"error_bars draws a regression with 1 input and 1 target, and this network has the task {model.task!r}, "
@@ -101,18 +102,18 @@ def _predict_bands(
     net: Network | Ensemble, rows: np.ndarray, has_noise: bool
 ) -> tuple[np.ndarray, list[tuple[str, np.ndarray, str, str]]]:
     """Predict the mean, and for each band its name, standard deviation, color and dashes; the widest band first."""
-    mean, std = (move_to_host(first_network(net), array) for array in net.predict(rows, return_std=True))
+    mean, std = (move_to_host(net.values[0], array) for array in net.predict(rows, return_std=True))
     if not isinstance(net, Ensemble):
         return mean, [("noise", std, LIGHT, "-")]
-    disagreement = np.std([move_to_host(net[0], network.predict(rows)) for network in net], axis=0)
+    disagreement = np.std([move_to_host(network.value, network.predict(rows)) for network in net], axis=0)
     if not has_noise:
         return mean, [("disagreement", disagreement, DARK, "--")]
     return mean, [("noise and disagreement", std, LIGHT, "-"), ("disagreement alone", disagreement, DARK, "--")]
 
 
-def _read_curve(net: Network, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
+def _read_curve(value: Value, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
     """Read examples of one input and one target, to the host."""
-    reader = net.value.reader.unscaled()
+    reader = value.reader.unscaled()
     x = x if is_array(x) else np.asarray(x)
     data = reader.read_examples(x[:, None] if x.ndim == 1 else x, y, "the data")
-    return move_to_host(net, data.x)[:, 0], move_to_host(net, data.y)[:, 0]
+    return move_to_host(value, data.x)[:, 0], move_to_host(value, data.y)[:, 0]

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from xpnet._checks import count, truncate
 from xpnet.errors import ArgumentError
-from xpnet.plots._models import first_network, open_model
+from xpnet.plots._models import open_model
 from xpnet.plots._style import COLORS, DASHES, LIGHT, MARKERS, figure_of, make_axes
 
 MOST_LETTERS = 40  # in the name of a column; half as many in a value
@@ -48,7 +48,7 @@ def importances(net: Any, n: int = 20, *, ax: Axes | None = None) -> Figure:
     >>> [float(bar.get_width()) for bar in importances(net).axes[0].patches]
     [0.75, 0.25]
     """
-    n, notes = count("n", n, 1), first_network(open_model(net)).notes
+    n, notes = count("n", n, 1), open_model(net).values[0].notes
     if not notes.get("importances"):
         raise ArgumentError(
             "importances draws those of a TableClassifier or TableRegressor, and net has none; fit one whose members "

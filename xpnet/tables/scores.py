@@ -23,11 +23,11 @@ def score(model: Network | Ensemble, data: tuple[Any, np.ndarray], extra: Sequen
     They are accuracy, or R2 and mean absolute error; after a calibration also the log loss, or the fraction of targets
     within intervals, if there were enough errors for them; and extra metrics.
     """
-    net = model[0] if isinstance(model, Ensemble) else model
-    metrics = _choose_metrics(net, model.temperature, extra)
+    structure = model.values[0].model
+    metrics = _choose_metrics(structure.task, model.temperature, extra)
     scores = model.measure(data, metrics=metrics)
     errors = () if model.calibration is None else model.calibration
-    if len(errors) >= FEWEST_ERRORS and not net.value.model.cost.levels:
+    if len(errors) >= FEWEST_ERRORS and not structure.cost.levels:
         rows = model.coverage(data, [LEVEL]).rows
         scores["coverage"] = sum(row["measured"] for row in rows) / len(rows)
     return _format(scores, metrics)
@@ -45,7 +45,7 @@ def score_predictions(
     With the weights of classes, (n_classes,), the class with the largest product of weight and probability is
     predicted. Errors, which are better if they are smaller, are those of the probabilities.
     """
-    metrics, host, n = _choose_metrics(ensemble[0], ensemble.temperature, extra), get_backend(), predicted.shape[1]
+    metrics, host, n = _choose_metrics(ensemble[0].task, ensemble.temperature, extra), get_backend(), predicted.shape[1]
     rows = np.flatnonzero(~np.isnan(predicted[:, 0]))
     targets = np.eye(n)[y[rows]] if y.ndim == 1 and n > 1 else y[rows].reshape(-1, n).astype(np.float64)
     outputs = predicted[rows]
@@ -58,10 +58,10 @@ def score_predictions(
     return _format({**scores, "size": len(rows)}, metrics)
 
 
-def _choose_metrics(net: Network, temperature: float | None, extra: Sequence[Metric]) -> list[Metric]:
+def _choose_metrics(task: str, temperature: float | None, extra: Sequence[Metric]) -> list[Metric]:
     """Choose the metrics of a model's scores, the usual ones first."""
-    usual = [r2, mean_absolute_error] if net.task == "regression" else [accuracy, correct]
-    usual += [log_loss] if temperature is not None and net.task in log_loss.tasks else []
+    usual = [r2, mean_absolute_error] if task == "regression" else [accuracy, correct]
+    usual += [log_loss] if temperature is not None and task in log_loss.tasks else []
     return list(dict.fromkeys([*usual, *extra]))
 
 
