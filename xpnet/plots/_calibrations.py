@@ -15,7 +15,7 @@ from xpnet.inference import Bars, transform_targets
 from xpnet.network.ensemble import Ensemble
 from xpnet.network.network import Network
 from xpnet.plots._models import count_classes, open_classifier, predict_blocks
-from xpnet.plots._style import COLORS, DARK, DASHES, LIGHT, figure_of, make_axes
+from xpnet.plots._style import COLORS, DARK, DASHES, LIGHT, make_axes
 
 
 def calibration(net: Any, data: Any, *, bins: int = 10, ax: Axes | None = None) -> Figure:
@@ -61,7 +61,7 @@ def calibration(net: Any, data: Any, *, bins: int = 10, ax: Axes | None = None) 
     """
     bins = count("bins", bins, 2)
     model, data, _ = open_classifier(net, data, None)
-    ax = make_axes(ax, (4.4, 3.8))
+    figure, ax = make_axes(ax, (4.4, 3.8))
     if model.values[0].model.task == "regression":
         bars = Bars(model.values, isinstance(model, Ensemble))
         levels = bars.levels
@@ -69,7 +69,7 @@ def calibration(net: Any, data: Any, *, bins: int = 10, ax: Axes | None = None) 
         _draw_histogram(ax, transform_targets(bars, data), edges)
     else:
         _draw_reliability(ax, model, data, bins)
-    return figure_of(ax)
+    return figure
 
 
 def _draw_histogram(ax: Axes, transformed: np.ndarray, edges: np.ndarray) -> None:

@@ -25,7 +25,7 @@ from xpnet.plots._models import (
     predict_probabilities,
     refuse_encoder,
 )
-from xpnet.plots._style import INK, MAP, MARKERS, figure_of, hide_ticks, make_axes, make_panel
+from xpnet.plots._style import INK, MAP, MARKERS, hide_ticks, make_axes, make_panel
 
 MOST_IN_LEGEND = 20  # classes
 MOST_LETTERS = 16  # in a line above an image
@@ -161,7 +161,7 @@ def decision_boundary(
     blocks = [*predict_blocks(model, data, "the data")]
     x, classes = (np.concatenate(parts) for parts in ([b.x for b in blocks], [b.classes for b in blocks]))
     colors = colormaps[MAP](np.linspace(0.15, 1.0, n))[:, :3]
-    ax = make_axes(ax, (5, 4))
+    figure, ax = make_axes(ax, (5, 4))
     _draw_regions(ax, model, x, resolution, colors)
     for k in range(n):
         marker = {"marker": MARKERS[k % len(MARKERS)], "color": colors[k], "edgecolors": INK}
@@ -171,7 +171,7 @@ def decision_boundary(
         for patch in legend.legend_handles:  # beside the picture, where the paper may be dark
             if isinstance(patch, PathCollection):
                 patch.set_edgecolor(rcParams["text.color"])
-    return figure_of(ax)
+    return figure
 
 
 def _draw_regions(ax: Axes, net: Network | Ensemble, x: np.ndarray, resolution: int, colors: np.ndarray) -> None:

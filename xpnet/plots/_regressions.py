@@ -16,7 +16,7 @@ from xpnet.errors import ArgumentError
 from xpnet.network.ensemble import Ensemble
 from xpnet.network.network import Network
 from xpnet.plots._models import move_to_host, open_model, refuse_encoder
-from xpnet.plots._style import DARK, LIGHT, figure_of, make_axes
+from xpnet.plots._style import DARK, LIGHT, make_axes
 from xpnet.value import Value
 
 
@@ -64,7 +64,7 @@ def error_bars(net: Any, x: Any, y: Any, *, sigmas: float = 2, margin: float = 0
     extra = margin * (high - low) if high > low else 1.0
     grid = np.linspace(low - extra, high + extra, 301)
     mean, bands = _predict_bands(model, grid[:, None], has_noise)
-    ax = make_axes(ax, (6, 3.6))
+    figure, ax = make_axes(ax, (6, 3.6))
     text = rcParams["text.color"]
     ax.plot(examples, targets, ".", color=text, alpha=0.6, markersize=3, label="examples", zorder=2)
     for name, std, color, dashes in bands:
@@ -79,7 +79,7 @@ def error_bars(net: Any, x: Any, y: Any, *, sigmas: float = 2, margin: float = 0
     )
     ax.set(xlabel="x", ylabel="y", xlim=(grid[0], grid[-1]))
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize="small", frameon=False)
-    return figure_of(ax)
+    return figure
 
 
 def _check_error_bars(net: Network | Ensemble) -> bool:

@@ -41,9 +41,12 @@ def curve_style(k: int, points: int) -> dict[str, Any]:
     }
 
 
-def make_axes(ax: Axes | None, size: tuple[float, float] = (5.5, 3.4)) -> Axes:
-    """Return the axes, or make some on a new figure."""
-    return Picture(figsize=size, layout="constrained").subplots() if ax is None else ax
+def make_axes(ax: Axes | None, size: tuple[float, float] = (5.5, 3.4)) -> tuple[Any, Axes]:
+    """Return the figure of the axes, and the axes; or a new figure and its axes."""
+    if ax is None:
+        figure = Picture(figsize=size, layout="constrained")
+        return figure, figure.subplots()
+    return ax.figure, ax
 
 
 def make_panel(ax: Axes | None, size: tuple[float, float]) -> tuple[Any, Figure | SubFigure]:
@@ -51,16 +54,11 @@ def make_panel(ax: Axes | None, size: tuple[float, float]) -> tuple[Any, Figure 
     if ax is None:
         figure = Picture(figsize=size, layout="constrained")
         return figure, figure
-    place, figure = ax.get_subplotspec(), figure_of(ax)
+    place, figure = ax.get_subplotspec(), ax.figure
     if place is None:
         raise ArgumentError("ax has no place in a grid; give axes that subplots() made, as in figure.subplots(1, 2)[0]")
     ax.remove()
     return figure, figure.add_subfigure(place)
-
-
-def figure_of(ax: Axes) -> Any:
-    """Return the figure of axes."""
-    return ax.figure
 
 
 def hide_ticks(ax: Axes) -> None:

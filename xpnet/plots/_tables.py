@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from xpnet._checks import count, truncate
 from xpnet.errors import ArgumentError
 from xpnet.plots._models import open_model
-from xpnet.plots._style import COLORS, DASHES, LIGHT, MARKERS, figure_of, make_axes
+from xpnet.plots._style import COLORS, DASHES, LIGHT, MARKERS, make_axes
 
 MOST_LETTERS = 40  # in the name of a column; half as many in a value
 FEW_TEXTS = 8  # whose slanted labels do not overlap
@@ -57,11 +57,11 @@ def importances(net: Any, n: int = 20, *, ax: Axes | None = None) -> Figure:
     ranked = sorted(notes["importances"].items(), key=lambda item: -item[1][0])
     names = [truncate(name, MOST_LETTERS) for name, _ in ranked[:n]]
     means, stds = zip(*(pair for _, pair in ranked[:n]))
-    ax = make_axes(ax, (5.5, 1 + 0.25 * len(names)))
+    figure, ax = make_axes(ax, (5.5, 1 + 0.25 * len(names)))
     ax.barh(range(len(names)), means, xerr=stds, color=LIGHT, ecolor=rcParams["text.color"], capsize=2)
     ax.set(xlabel="importance", xlim=(0, None), yticks=range(len(names)), yticklabels=names)
     ax.set_ylim(len(names) - 0.4, -0.6)
-    return figure_of(ax)
+    return figure
 
 
 def partial_dependence(model: Any, X: Any, column: Any, *, points: int = 40, ax: Axes | None = None) -> Figure:
@@ -106,7 +106,7 @@ def partial_dependence(model: Any, X: Any, column: Any, *, points: int = 40, ax:
     are_dates = values.dtype.kind == "M" or hasattr(values[0], "tzinfo")  # those with a time zone are objects
     is_measured = are_dates or values.dtype.kind in "iuf"
     first = 1 if len(means) == 2 and hasattr(model, "classes_") else 0
-    ax = make_axes(ax, (5.5 if is_measured else max(5.5, 0.25 * len(values)), 3.4))
+    figure, ax = make_axes(ax, (5.5 if is_measured else max(5.5, 0.25 * len(values)), 3.4))
     places = values if is_measured else np.arange(len(values))
     for k in range(first, len(means)):
         color, low, high = COLORS[k % len(COLORS)], means[k] - stds[k], means[k] + stds[k]
@@ -126,4 +126,4 @@ def partial_dependence(model: Any, X: Any, column: Any, *, points: int = 40, ax:
     ax.set(xlabel=str(column), ylabel=f"mean {what}")
     if len(means) - first > 1:
         ax.legend()
-    return figure_of(ax)
+    return figure

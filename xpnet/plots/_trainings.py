@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from xpnet._checks import show
 from xpnet.errors import ArgumentError
-from xpnet.plots._style import Picture, curve_style, figure_of, make_axes
+from xpnet.plots._style import Picture, curve_style, make_axes
 from xpnet.value import History
 
 COST_NAMES = ("cost", "validation_cost", "test_cost")
@@ -53,15 +53,16 @@ def history(history: History, *names: str, ax: Axes | None = None) -> Figure:
     costs = names or [name for name in history.to_dict() if name in COST_NAMES]
     accuracies = [name for name in history.to_dict() if name.endswith("accuracy")]
     if names or ax is not None or not accuracies:
-        panels = [(make_axes(ax), costs)]
+        figure, ax = make_axes(ax)
+        panels = [(ax, costs)]
     else:
-        both = Picture(figsize=(8, 3.4), layout="constrained").subplots(1, 2)
-        panels = [*zip(both, (costs, accuracies))]
+        figure = Picture(figsize=(8, 3.4), layout="constrained")
+        panels = [*zip(figure.subplots(1, 2), (costs, accuracies))]
     for panel, shown in panels:
         _draw_curves(panel, {name: (history["epoch"], history[name]) for name in shown})
         kinds = {name.rpartition("_")[2] for name in shown}
         panel.set_ylabel(kinds.pop() if len(kinds) == 1 else "")
-    return figure_of(panels[0][0])
+    return figure
 
 
 def compare(
@@ -107,10 +108,10 @@ def compare(
         preferred = ("validation_accuracy", "test_accuracy", "validation_cost", "test_cost", "cost")
         shared = [name for name in preferred if all(name in one.to_dict() for one in named.values())]
         quantity = shared[0] if shared else "cost"  # whose absence the first history without it explains
-    ax = make_axes(ax)
+    figure, ax = make_axes(ax)
     _draw_curves(ax, {str(name): (one["epoch"], one[quantity]) for name, one in named.items()})
     ax.set_ylabel(quantity.replace("_", " "))
-    return figure_of(ax)
+    return figure
 
 
 def _check_history(argument: str, value: Any) -> None:
