@@ -1,7 +1,5 @@
 """JAX: a network as a pure function of its parameters, and back."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Any

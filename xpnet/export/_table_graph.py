@@ -1,7 +1,5 @@
 """The encoding of a table as ONNX operators: an input for each column, and from them the inputs of a network."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace

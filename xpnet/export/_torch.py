@@ -1,7 +1,5 @@
 """PyTorch: networks to and from an nn.Sequential."""
 
-from __future__ import annotations
-
 from types import ModuleType
 from typing import Any
 

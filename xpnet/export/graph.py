@@ -1,7 +1,5 @@
 """A graph of ONNX operators: nodes are added one by one, or for each recorded operation of a function."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, cast

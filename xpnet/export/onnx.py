@@ -1,7 +1,5 @@
 """ONNX: networks as files for onnxruntime and other programs that read this format."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

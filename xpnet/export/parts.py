@@ -1,7 +1,5 @@
 """A network as a list of parts, in the order in which inputs pass through them, and back."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Records: a network, and its training if it has one, as plain values and NumPy arrays by name; and back."""
 
-from __future__ import annotations
-
 import hashlib
 import inspect
 import json

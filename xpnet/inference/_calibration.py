@@ -1,7 +1,5 @@
 """Calibration: what corrects the error bars, quantiles or probabilities of networks and ensembles, from examples."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

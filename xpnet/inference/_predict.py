@@ -1,7 +1,5 @@
 """Predictions: outputs for any number of rows, computed block by block, so that memory is bounded."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from functools import partial
 from typing import Any

@@ -5,8 +5,6 @@ To name a mistake, each of the table in `_mistakes` is made on purpose in the sa
 are those of the function is the likely mistake.
 """
 
-from __future__ import annotations
-
 import math
 import traceback
 from collections.abc import Callable, Iterable, Sequence

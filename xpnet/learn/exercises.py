@@ -3,8 +3,6 @@
 Read this file after the exercises, as it holds BP3 and BP4; BP1 and BP2 are those of `xpnet.core`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Lessons: pages for a browser on which a learner takes a step of training, and sees how neurons learn."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from typing import Any

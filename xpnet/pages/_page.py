@@ -1,7 +1,5 @@
 """The page: one HTML file with the network, the code that draws it, and a policy that forbids loading anything else."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

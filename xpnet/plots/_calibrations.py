@@ -1,7 +1,5 @@
 """Calibration plots: whether predicted probabilities and error bars are right, on data."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

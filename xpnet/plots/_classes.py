@@ -1,7 +1,5 @@
 """Pictures of classifications: which classes are predicted, where, and how surely."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

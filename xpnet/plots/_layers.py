@@ -1,7 +1,5 @@
 """Pictures of the inside of a network: its weights and activations."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

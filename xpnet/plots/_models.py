@@ -1,7 +1,5 @@
 """The networks behind whatever is drawn, be it an ensemble or an estimator, and their predictions on data."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple

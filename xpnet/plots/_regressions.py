@@ -1,7 +1,5 @@
 """Pictures of regressions: predictions and their error bars."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,7 +1,5 @@
 """How all pictures look, and the axes that they are drawn on."""
 
-from __future__ import annotations
-
 import io
 import math
 from typing import Any

@@ -1,7 +1,5 @@
 """Pictures of models of tables: which columns they use, and how."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

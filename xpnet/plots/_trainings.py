@@ -1,7 +1,5 @@
 """Pictures of trainings: quantities over the epochs."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any

@@ -4,8 +4,6 @@ A column of training is read as what most of its cells are, and the others stand
 in the same way, or refused with the row that does not fit. Needs pandas.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence

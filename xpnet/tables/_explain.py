@@ -1,7 +1,5 @@
 """Explanations: which columns the members of an ensemble use, and how; and which targets look wrong."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """How the columns of a table become inputs, as plain numbers: for graphs and pages, which have no xpnet."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from xpnet._checks import show

@@ -1,7 +1,5 @@
 """Checks of parts that users assign to a network or that a file holds."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast

@@ -1,7 +1,5 @@
 """The value of a network where it computes, and on the host."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from xpnet.backends import find_place

@@ -1,7 +1,5 @@
 """Outputs for single rows of a network, one call after the other."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

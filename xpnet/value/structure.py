@@ -1,7 +1,5 @@
 """Parses the arguments of `Network`. Errors name the argument, the value, the choices and the remedy."""
 
-from __future__ import annotations
-
 import inspect
 import math
 import reprlib
