@@ -15,7 +15,6 @@ from xpnet.backends._machine import (
     describe_versions,
     find_free_memory,
     limit_step_threads,
-    on_host_only,
     require_bytes,
 )
 from xpnet.backends.base import Backend
@@ -34,7 +33,6 @@ __all__ = [
     "get_backend",
     "is_foreign",
     "limit_step_threads",
-    "on_host_only",
     "require_bytes",
     "to_host",
 ]

@@ -70,7 +70,7 @@ def find_place(backend: Any, device: Any, dtype: str) -> Place:
 
 def is_foreign(x: Any) -> bool:
     """Tell whether this is an array of a library other than NumPy."""
-    return not isinstance(x, np.ndarray) and is_array(x) and not array_api_compat.is_numpy_array(x)
+    return not isinstance(x, (np.ndarray, np.generic)) and is_array(x)
 
 
 def backend_of(x: Any) -> Backend:

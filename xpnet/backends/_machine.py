@@ -75,11 +75,6 @@ def require_bytes(needed: float, what: str, remedy: str = "give fewer members, o
         )
 
 
-def on_host_only(backend: Any, needed: float) -> float:
-    """Return the bytes that a backend's arrays need in this machine's memory: none if it computes on a device."""
-    return needed if backend.on_host else 0
-
-
 # Threads that multiply matrices
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet._checks import count
-from xpnet.backends import on_host_only, require_bytes
+from xpnet.backends import require_bytes
 from xpnet.backends.base import precision
 from xpnet.core.arrays import Array
 from xpnet.core.laplace import outputs_with_changes
@@ -50,11 +50,12 @@ def find_covariance(bars: Bars, x: Any) -> Array:
     _require_laplace(bars, "covariance")
     model, backend, xp = bars.value.model, bars.value.backend, bars.value.xp
     m = bars.value.reader.as_rows(x)[0].shape[0]
-    require_bytes(
-        on_host_only(backend, 8 * model.n_targets * m**2),
-        f"covariance between {m:,} rows needs",
-        "give fewer rows, or take sample(x, n)",
-    )
+    if backend.on_host:
+        require_bytes(
+            8 * model.n_targets * m**2,
+            f"covariance between {m:,} rows needs",
+            "give fewer rows, or take sample(x, n)",
+        )
     members = [compute_in_units(value, x, outputs_with_changes, get_laplace(value).factor) for value in bars.values]
     dtype = precision(tuple(members))
     with backend.scope(dtype):

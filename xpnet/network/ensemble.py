@@ -15,7 +15,7 @@ from xpnet import inference, training
 from xpnet._checks import check_folder, count, decode_path, show, yes_or_no
 from xpnet._identity import is_same
 from xpnet._names import explain_arguments
-from xpnet.backends import BYTES_OF_NETWORK, Backend, get_backend, on_host_only, require_bytes
+from xpnet.backends import BYTES_OF_NETWORK, Backend, get_backend, require_bytes
 from xpnet.backends.base import precision
 from xpnet.core.arrays import Array
 from xpnet.core.model import count_parameters
@@ -141,7 +141,7 @@ class Ensemble:
         settings = {name: value for name, value in locals().items() if name not in ("self", "sizes", "members", "seed")}
         members, units = count("members", members, 1), structure.parse_sizes(sizes)
         backend, dtype = get_backend(backend, device), structure.parse_dtype(dtype)
-        weights = on_host_only(backend, count_parameters(units) * np.dtype(dtype).itemsize)
+        weights = count_parameters(units) * np.dtype(dtype).itemsize if backend.on_host else 0
         require_bytes(members * (BYTES_OF_NETWORK + weights), f"members={members} networks of {units} need")
         settings |= {"backend": backend, "device": None, "dtype": dtype}
         self._networks = [Network(units, seed=own, **settings) for own in parse_seeds(seed, members)]

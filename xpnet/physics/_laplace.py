@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from xpnet._checks import is_list
-from xpnet.backends import on_host_only, require_bytes
+from xpnet.backends import require_bytes
 from xpnet.core.arrays import Layers, combine_arrays, count_elements, leaves, map_arrays
 from xpnet.core.laplace import (
     MOST_CHANGE,
@@ -168,12 +168,13 @@ def _require_fit(value: Value, n_slopes: int = 0) -> None:
             f'task={model.task!r} and cost={model.cost.name!r}; make one with task="regression", or see calibrate for '
             "other error bars"
         )
-    n_parameters = count_parameters(model.sizes)
-    require_bytes(
-        on_host_only(value.backend, (MATRICES + 2 * (model.n_targets + n_slopes)) * 8 * n_parameters**2),
-        f"fit_laplace with the {n_parameters:,} weights and biases of {list(model.sizes)} needs",
-        'use an Ensemble, cost="gaussian", or calibrate, or a smaller network',
-    )
+    if value.backend.on_host:
+        n_parameters = count_parameters(model.sizes)
+        require_bytes(
+            (MATRICES + 2 * (model.n_targets + n_slopes)) * 8 * n_parameters**2,
+            f"fit_laplace with the {n_parameters:,} weights and biases of {list(model.sizes)} needs",
+            'use an Ensemble, cost="gaussian", or calibrate, or a smaller network',
+        )
 
 
 def _require_fit_to_data(value: Value, has_slopes: bool) -> None:

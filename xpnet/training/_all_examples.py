@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 
 from xpnet._checks import warn
-from xpnet.backends import on_host_only, require_bytes, to_host
+from xpnet.backends import require_bytes, to_host
 from xpnet.backends.base import Backend
 from xpnet.core.arrays import leaves, rows_per_block
 from xpnet.core.model import Model, count_parameters
@@ -80,9 +80,10 @@ def check_machine(
             f"{name} needs linalg.{', linalg.'.join(missing)}, which backend={backend.name} lacks; give "
             'another optimizer, such as LBFGS(), or a network with backend="numpy"'
         )
-    if bytes_needed := getattr(optimizer, "bytes_needed", None):
+    bytes_needed = getattr(optimizer, "bytes_needed", None)
+    if bytes_needed is not None and backend.on_host:
         require_bytes(
-            on_host_only(backend, networks * bytes_needed(model, slopes=slopes)),
+            networks * bytes_needed(model, slopes=slopes),
             f"{name} with the {count_parameters(model.sizes):,} weights and biases of {list(model.sizes)} needs",
             "give another optimizer, such as LBFGS(), or a smaller network",
         )

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from xpnet._identity import is_fixed
-from xpnet.backends import AUTO, COPIES_OF_STATE, Backend, Workers, on_host_only, require_bytes
+from xpnet.backends import AUTO, COPIES_OF_STATE, Backend, Workers, require_bytes
 from xpnet.backends.base import GroupLimits, Loop, Speed, cast
 from xpnet.core.arrays import count_bytes, leaves
 from xpnet.core.members import MemberState, dimensions, extract, join, join_nests, whole
@@ -464,7 +464,7 @@ class Pool:
 
 
 def check_training_memory(jobs: Sequence[Job]) -> None:
-    """Refuse to train networks together if they, with joined examples, need more memory than the machine has."""
+    """Refuse to train networks together on the host if they, with joined examples, need more memory than it has."""
     value, sources = jobs[0].start.value, [job.data.train for job in jobs]
     optimizer = init_optimizer(jobs[0].plan.optimizer, value.layers, value.place)
     numbers = sum(math.prod(x.shape) for x in leaves((value.layers, optimizer)))
@@ -473,9 +473,7 @@ def check_training_memory(jobs: Sequence[Job]) -> None:
     distinct = {identify(examples): examples._replace(weight=None) for examples in stored}
     if len(distinct) > 1:  # they are concatenated
         needed += sum(count_bytes(x) for x in leaves(tuple(distinct.values())))
-    require_bytes(
-        on_host_only(value.backend, needed), f"training {len(jobs)} networks of {list(value.model.sizes)} needs"
-    )
+    require_bytes(needed, f"training {len(jobs)} networks of {list(value.model.sizes)} needs")
 
 
 def are_identical(objects: Sequence[Any], others: Sequence[Any]) -> bool:

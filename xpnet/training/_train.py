@@ -430,7 +430,7 @@ def run_jobs(
     multiplications = count_multiplications(optimizer, value.model, batch_size)
     threads, blas_threads = parse_threads(backend, threads), parse_blas_threads(backend, blas_threads)
     groups = choose_group_threads(backend, threads, multiplications)
-    if len(jobs) > 1:
+    if len(jobs) > 1 and backend.on_host:
         check_training_memory(jobs)
     values: dict[int, Value] = {}  # of the networks, as soon as they are yielded
 
