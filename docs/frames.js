@@ -15,6 +15,8 @@ addEventListener("message", ({ source, data }) => {
   for (const frame of liveFrames()) {
     if (frame.contentWindow !== source) continue;
     frame.style.height = `${data.height}px`;
+    const link = frame.nextElementSibling?.querySelector("a"); // to the whole page, which opens with the same settings
+    if (data.settings && link) link.hash = data.settings;
     tellFrame(frame);
   }
 });

@@ -801,12 +801,16 @@ def test_pages_fit_and_the_keyboard_reaches_all_controls_each_with_a_name(tab, n
     # In a frame of another page, as in the documentation
     script = (ROOT / "docs" / "frames.js").read_text()
     frame = "<iframe class=live src='page.html#compact&seed=1' style='border: 0; width: 100%; display: block'></iframe>"
+    frame += "<p><a href='page.html'>whole</a></p>"
     (tmp_path / "around.html").write_text(f"<!doctype html><body style='margin: 0'>{frame}<script>{script}</script>")
     tab.goto((tmp_path / "around.html").as_uri())
     for width in (390, 356, 936):
         tab.set_viewport_size({"width": width, "height": 844})
         tab.frames[1].wait_for_function(FITS, arg=width, timeout=5000)
     assert not tab.frames[1].locator("h1").is_visible()
+    if name == "plane":  # the link to the whole page has the settings that were chosen in the frame
+        tab.frames[1].select_option("#data", "spiral")
+        tab.wait_for_function("() => document.querySelector('a').hash.startsWith('#data=spiral&inputs=')", timeout=5000)
 
 
 @pytest.mark.slow

@@ -457,9 +457,11 @@ function set(wanted) {
   restart();
 }
 
-// Let the address hold the settings
+// Let the address hold the settings, and tell them the page around a frame
 function writeAddress() {
-  history.replaceState(null, "", `#${isCompact ? "compact&" : ""}${new URLSearchParams(settings)}`);
+  const words = String(new URLSearchParams(settings));
+  history.replaceState(null, "", `#${isCompact ? "compact&" : ""}${words}`);
+  if (isCompact) parent.postMessage({ height: innerHeight, settings: words }, "*");
 }
 
 // The settings in the address; it may have other names and values, which are ignored
