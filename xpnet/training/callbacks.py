@@ -5,17 +5,20 @@
 import csv
 import math
 import os
-from typing import Any
+from dataclasses import KW_ONLY, dataclass
+from typing import Annotated, Any
 
 import numpy as np
 
 from xpnet._checks import (
+    Count,
+    Real,
+    check_fields,
     check_folder,
     check_number,
     choices,
     count,
     decode_path,
-    in_range,
     install_command,
     is_text,
     yes_or_no,
@@ -36,6 +39,7 @@ __all__ = [
 ]
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class Monitor(Callback):
     """Base class of callbacks that watch whether one quantity of the logs improves.
 
@@ -56,13 +60,17 @@ class Monitor(Callback):
         whether smaller or larger is better.
     """
 
-    def __init__(self, monitor: str = "validation_cost", mode: str | None = None, min_delta: float = 0.0) -> None:
-        if not is_text(monitor):
-            raise ArgumentError(f"monitor={monitor!r} must be a name of the logs, such as 'validation_cost'")
-        if mode is not None and not (is_text(mode) and mode in ("min", "max")):
-            raise ArgumentError(f"mode={mode!r} is unknown; choose from 'min', 'max'")
-        self.monitor, self.mode = monitor, mode
-        self.min_delta = in_range("min_delta", min_delta, 0, math.inf, "0 counts every improvement")
+    monitor: str = "validation_cost"
+    mode: str | None = None
+    min_delta: Annotated[float, Real(0, math.inf, "0 counts every improvement")] = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        if not is_text(self.monitor):
+            raise ArgumentError(f"monitor={self.monitor!r} must be a name of the logs, such as 'validation_cost'")
+        if self.mode is not None and not (is_text(self.mode) and self.mode in ("min", "max")):
+            raise ArgumentError(f"mode={self.mode!r} is unknown; choose from 'min', 'max'")
+        check_fields(self)
 
     def on_train_begin(self, training: Training) -> None:
         """Reset the best value."""
@@ -116,6 +124,7 @@ def _has_cost(logs: dict[str, Any]) -> bool:
 
 
 @explain_arguments
+@dataclass(eq=False, repr=False)
 class EarlyStopping(Monitor):
     """Stop when a quantity has not improved for some epochs (the book, chapter 3, "early stopping").
 
@@ -147,18 +156,9 @@ class EarlyStopping(Monitor):
     (4, 6, 6)
     """
 
-    def __init__(
-        self,
-        patience: int = 5,
-        *,
-        monitor: str = "validation_cost",
-        mode: str | None = None,
-        min_delta: float = 0.0,
-        restore_best: bool = True,
-    ) -> None:
-        super().__init__(monitor, mode, min_delta)
-        self.patience = count("patience", patience, 1)
-        self.restore_best = yes_or_no("restore_best", restore_best)
+    patience: Annotated[int, Count(1)] = 5
+    _: KW_ONLY
+    restore_best: Annotated[bool, yes_or_no] = True
 
     def on_train_begin(self, training: Training) -> None:
         """Reset."""
@@ -196,6 +196,7 @@ class EarlyStopping(Monitor):
 
 
 @explain_arguments
+@dataclass(eq=False, repr=False)
 class ReduceLROnPlateau(Monitor):
     """Lower the learning rate when a quantity has not improved for some epochs.
 
@@ -216,22 +217,12 @@ class ReduceLROnPlateau(Monitor):
     0.5
     """
 
-    changes_rate = True
+    factor: Annotated[float, Real(0, 1, "0.1 is usual", includes_low=False)] = 0.1
+    patience: Annotated[int, Count(1)] = 5
+    _: KW_ONLY
+    least: Annotated[float, Real(0, 1, "it is a fraction of the schedule's rate")] = 1e-6
 
-    def __init__(
-        self,
-        factor: float = 0.1,
-        patience: int = 5,
-        *,
-        monitor: str = "validation_cost",
-        mode: str | None = None,
-        min_delta: float = 0.0,
-        least: float = 1e-6,
-    ) -> None:
-        super().__init__(monitor, mode, min_delta)
-        self.factor = in_range("factor", factor, 0, 1, "0.1 is usual", includes_low=False)
-        self.patience = count("patience", patience, 1)
-        self.least = in_range("least", least, 0, 1, "it is a fraction of the schedule's rate")
+    changes_rate = True
 
     def on_train_begin(self, training: Training) -> None:
         """Reset."""
@@ -291,7 +282,7 @@ class ModelCheckpoint(Monitor):
         mode: str | None = None,
         min_delta: float = 0.0,
     ) -> None:
-        super().__init__(monitor, mode, min_delta)
+        super().__init__(monitor=monitor, mode=mode, min_delta=min_delta)
         self.path = decode_path("path", path)
         self.every = None if every is None else count("every", every, 1)
 
