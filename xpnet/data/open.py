@@ -142,6 +142,10 @@ class Data:
         """Return the data for a training: classes weigh the same, if that was asked for."""
         return replace(self, train=(_balance(self.train) if self.balanced else self.train).begin(), balanced=False)
 
+    def fit_scaling(self, progress: bool = False) -> PlacedScaling:
+        """Fit a scaling to the examples to train on; with a bar if it takes a noticeable time. Synchronizes."""
+        return self.train.fit_scaling(progress)
+
     def scaled(self, scaling: PlacedScaling) -> "Data":
         """Scale all examples."""
         (scaled,) = scale_for_each([self], [scaling])

@@ -76,7 +76,7 @@ class FitData:
             if self.validation is not None:
                 whole = replace(whole, validation=self.validation._open_part(network, "X_val").train)
             is_scaled = network.standardize
-            self.opened = whole.scaled(network.value.scaling or whole.train.fit_scaling()) if is_scaled else whole
+            self.opened = whole.scaled(network.value.scaling or whole.fit_scaling()) if is_scaled else whole
         return self.opened
 
     def _open_part(self, network: Network, name: str) -> Data:
