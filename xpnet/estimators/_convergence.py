@@ -1,5 +1,6 @@
 """The course of training: counts and curves, and a callback that follows scikit-learn's rules for convergence."""
 
+import copy
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -55,19 +56,13 @@ class Tally:
     def list_attributes(self) -> dict[str, Any]:
         """List the fitted attributes, with lists of their own."""
         names = COUNTS if self.loss_curve_ is None else vars(self)
-        return {name: copy_list(getattr(self, name)) for name in names}
+        return copy.deepcopy({name: getattr(self, name) for name in names})
 
 
 def read_tally(attributes: Mapping[str, Any]) -> Tally:
     """Read a tally from the fitted attributes of an estimator; a new one if there are none."""
-    return Tally(
-        **{field.name: copy_list(attributes[field.name]) for field in fields(Tally) if field.name in attributes}
-    )
-
-
-def copy_list(value: Any) -> Any:
-    """Copy a list; leave any other value."""
-    return [*value] if isinstance(value, list) else value
+    names = [field.name for field in fields(Tally) if field.name in attributes]
+    return Tally(**copy.deepcopy({name: attributes[name] for name in names}))
 
 
 class Convergence(Callback):
@@ -138,8 +133,7 @@ class Convergence(Callback):
 
     def get_state(self) -> dict[str, Any]:
         """Return the tally, the learning rate and the best epoch with its weights."""
-        tally = {name: copy_list(value) for name, value in vars(self.tally).items()}
-        state = {"tally": tally, "rate": self.training.lr_scale}
+        state = {"tally": copy.deepcopy(vars(self.tally)), "rate": self.training.lr_scale}
         if self.best_layers is None or not self.training.position.total_steps:  # then `on_train_begin` finds them again
             return state
         return {**state, "best_state": self.training.value.state._replace(layers=self.best_layers)}
