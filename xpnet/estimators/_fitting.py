@@ -7,7 +7,7 @@ import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, is_classifier
@@ -47,7 +47,6 @@ from xpnet.physics import fit_to_examples
 from xpnet.training import Checkpoint, Evaluate, Every, FileKind, Job, Plan, train
 from xpnet.value.structure import parse_hidden
 
-AnyEstimator = TypeVar("AnyEstimator")
 # Parameters that a resumed fit may change; the number of epochs and the callbacks are compared on their own
 FREE_PARAMETERS = {"backend", "device", "verbose", "progress", "warm_start", "max_iter", "callbacks"}
 
@@ -479,7 +478,7 @@ def list_attributes(job: Job, data: FitData) -> dict[str, Any]:
     return attributes | find_convergence(job.plan).tally.list_attributes()
 
 
-def assign_attributes(estimator: AnyEstimator, attributes: Mapping[str, Any]) -> AnyEstimator:
+def assign_attributes(estimator: Any, attributes: Mapping[str, Any]) -> Any:
     """Replace all fitted attributes of an estimator, and return it."""
     others = {name: value for name, value in vars(estimator).items() if name not in ATTRIBUTES}
     estimator.__dict__ = {**others, **attributes}  # at once: an interrupt comes before it or after it

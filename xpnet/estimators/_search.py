@@ -50,11 +50,7 @@ FORMAT = 1  # of a checkpoint
 
 
 class TogetherMixin:
-    """The `fit` of both searches."""
-
-    def _list_candidates(self) -> list[dict[str, Any]]:
-        """List the settings to try."""
-        raise NotImplementedError
+    """The `fit` of both searches, which list their settings in `_list_candidates`."""
 
     def fit(
         self: Any,

@@ -4,7 +4,7 @@ import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from joblib import effective_n_jobs
@@ -80,8 +80,6 @@ from xpnet.tables.recipe import (
 )
 from xpnet.tables.scores import score, score_predictions
 from xpnet.training import Every, parse_metrics
-
-Self = TypeVar("Self", bound="BaseTableModel")
 
 
 @dataclass(eq=False, repr=False)
@@ -181,7 +179,7 @@ class BaseTableModel(TableParameters, BaseModel):
     _class_weight: np.ndarray | None
 
     def fit(
-        self: Self,
+        self,
         X: Any,
         y: Any,
         sample_weight: Any = None,
