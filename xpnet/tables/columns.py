@@ -12,7 +12,7 @@ pandas alone.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import chain, count, pairwise
@@ -50,7 +50,6 @@ from xpnet.tables._statistics import Goal, StatisticsColumn, learn_statistics, n
 
 __all__ = [
     "BINS",
-    "WAVES",
     "Bins",
     "CategoryColumn",
     "Column",
@@ -251,24 +250,16 @@ class _MeasuredColumn:
     missing: bool  # whether an input marks them
     bins: Bins | None = None  # None: the numbers stay as they are
     others: tuple[str, ...] | None = None  # texts that may stand beside numbers; None: nothing else may be there
+    suffix: ClassVar[str] = ""  # of the name of a number that stays as it is
 
     @cached_property
     def terms(self) -> dict[str, ColumnTerm]:
         """The inputs by their names, as functions of the numbers; a missing one is replaced by the median before."""
-        raise NotImplementedError
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Names of the inputs."""
-        return tuple(self.terms)
-
-    def _list_terms(self, plain: str, format_edge: Callable[[float], str]) -> dict[str, ColumnTerm]:
-        """List the inputs that all columns have; `plain` is the name of a number that stays as it is."""
-        terms = {plain: ColumnTerm("linear")}
+        terms = {self.name + self.suffix: ColumnTerm("linear")}
         if self.bins is not None:
             terms = {f"{self.name} (scaled)": ColumnTerm("squash", self.median, self.bins.scale, -FAR, FAR)}
             edges, last = self.bins.edges, len(self.bins.edges) - 2
-            texts = [*map(format_edge, edges)]
+            texts = [*map(self.write, edges)]
             if len({*texts}) < len(texts):  # six digits do not tell the edges apart
                 texts = [*map(repr, edges)]
             for k, (low, high) in enumerate(pairwise(edges)):
@@ -276,8 +267,17 @@ class _MeasuredColumn:
                 terms[f"{self.name} ({texts[k]} to {texts[k + 1]})"] = ColumnTerm("linear", low, high - low, *ends)
         return terms | ({f"{self.name} (missing)": ColumnTerm("missing")} if self.missing else {})
 
-    def _describe_missing(self, median: str) -> str:
-        texts = "" if self.others is None else " and other texts"
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the inputs."""
+        return tuple(self.terms)
+
+    def write(self, number: float) -> str:
+        """Write a number for a reader."""
+        return f"{number:.6g}"
+
+    def _describe_missing(self) -> str:
+        texts, median = "" if self.others is None else " and other texts", self.write(self.median)
         return f"; missing values{texts} become {median}" + (", and are marked" if self.missing else "")
 
 
@@ -297,11 +297,6 @@ class NumberColumn(_MeasuredColumn):
     unit: str = ""  # what stands beside each, such as "%"
     decimal: str = ""  # the decimal mark of the table; nothing if no text showed it
     grouped: bool = False  # whether the other mark, "." or ",", separates thousands
-
-    @cached_property
-    def terms(self) -> dict[str, ColumnTerm]:
-        """The inputs by their names."""
-        return self._list_terms(self.name, "{:.6g}".format)
 
     def read(self, cells: Cells, marks: Marks) -> Numbers:
         """Read the numbers that inputs are made of."""
@@ -323,7 +318,7 @@ class NumberColumn(_MeasuredColumn):
         style = "as in 1.234,5" if self.decimal == "," else "as in 1,234.5" if self.grouped else ""
         unit = f"in {self.unit}" if self.unit.isalnum() or len(self.unit) == 1 else f"with {self.unit!r}"
         words = "number", style, self.unit and unit, self.bins and self.bins.describe()
-        return ", ".join(filter(None, words)) + self._describe_missing(f"{self.median:g}")
+        return ", ".join(filter(None, words)) + self._describe_missing()
 
 
 @dataclass(frozen=True)
@@ -331,6 +326,7 @@ class DateColumn(_MeasuredColumn):
     """A column of dates: days since 1970 in UTC, and their place in the year, the week and the day."""
 
     kind: ClassVar[str] = "date"
+    suffix: ClassVar[str] = " (days since 1970)"
     format: str = ""  # of texts, as in "%d.%m.%Y"; "ISO8601"
     waves: tuple[str, ...] = ()
     zoned: bool | None = False  # whether they have time zones; then they count in UTC; None: some have
@@ -338,12 +334,16 @@ class DateColumn(_MeasuredColumn):
     @cached_property
     def terms(self) -> dict[str, ColumnTerm]:
         """The inputs by their names."""
-        terms = self._list_terms(f"{self.name} (days since 1970)", _format_date)
+        terms = _MeasuredColumn.terms.func(self)  # another thread is not to see these without waves
         for wave in self.waves:
             period = WAVES[wave]
             terms[f"{self.name} ({wave}, sine)"] = ColumnTerm("wave", 0.0, period)
             terms[f"{self.name} ({wave}, cosine)"] = ColumnTerm("wave", -period / 4, period)
         return terms
+
+    def write(self, number: float) -> str:
+        """Write a number of days as a date."""
+        return str(np.datetime64(round(number * 86400), "s")).removesuffix("T00:00:00")
 
     def read(self, cells: Cells, marks: Marks) -> Dates:
         """Read the dates that inputs are made of."""
@@ -363,7 +363,7 @@ class DateColumn(_MeasuredColumn):
         parts = [days, *(f"place in the {wave}" for wave in self.waves)]
         if self.zoned is None:
             parts.append("in UTC where they have no time zone")
-        return f"date{written}: {', '.join(parts)}" + self._describe_missing(_format_date(self.median))
+        return f"date{written}: {', '.join(parts)}" + self._describe_missing()
 
 
 class Lookup(NamedTuple):
@@ -478,7 +478,7 @@ class MarkColumn(CategoryColumn):
     @cached_property
     def lookup(self) -> Lookup:
         """The inputs of each text; those of missing ones are 0."""
-        lookup = super().lookup
+        lookup = CategoryColumn.lookup.func(self)  # which no other thread is to see
         none = len(lookup.rows) - 1
         return lookup._replace(missing=none, places=lookup.places | dict.fromkeys(MISSING, none))
 
@@ -806,7 +806,7 @@ class Encoding:
 
 def choose_input_dtype(columns: Iterable[Column]) -> str:
     """Choose the dtype of the inputs: float32 if all numbers and dates are in bins, which makes them small."""
-    in_bins = {column.bins is not None for column in columns if isinstance(column, NumberColumn | DateColumn)}
+    in_bins = {column.bins is not None for column in columns if isinstance(column, _MeasuredColumn)}
     return "float32" if in_bins == {True} else "float64"
 
 
@@ -868,7 +868,3 @@ def _column_from_plain(kind: str, **plain: Any) -> Column:
 def _quantiles(values: np.ndarray, n: int) -> np.ndarray:
     """Return the n + 1 values of sorted ones (m,) that cut them into n equal parts."""
     return values[np.rint(np.linspace(0, len(values) - 1, n + 1)).astype(int)]
-
-
-def _format_date(days: float) -> str:
-    return str(np.datetime64(round(days * 86400), "s")).removesuffix("T00:00:00")
