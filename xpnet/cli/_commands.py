@@ -42,14 +42,17 @@ def _load(path: Path, **place: Any) -> tuple[Network | Ensemble, list[Network]]:
         raise ArgumentError(f"{path} is a table; give a file written by xpnet train --save first, as MODEL") from error
 
 
-def _read_new_table(name: str, net: Network, others: Sequence[str] = ()) -> Table:
-    """Read a table as the one that a network was trained on; columns of texts, and `others`, as texts."""
+def _read_new_table(name: str, net: Network, others: Sequence[str] = ()) -> tuple[Table, Encoded]:
+    """Read a table as the one that a network was trained on, and encode it; read columns `others` as texts, too."""
     columns = find_columns(net)
     if not columns:
         raise ArgumentError(
             f"{name} is a table, and the network was not trained on one by xpnet train; give its inputs as a .npy array"
         )
-    return read_table(name, [*find_texts(columns), *others], net.notes.get("decimal", ""))
+    table = read_table(name, [*find_texts(columns), *others], net.notes.get("decimal", ""))
+    encoded = table.encode(columns)
+    _print_remarks(*encoded.describe(table.name))
+    return table, encoded
 
 
 def _print_remarks(*remarks: str) -> None:
@@ -64,9 +67,9 @@ def run_evaluate(options: argparse.Namespace) -> None:
     name = options.data or next(iter(SETS))
     heading = "All {:,} rows:" if is_table(name) or name.endswith(".npy") else "Test"
     if is_table(name):
-        table = _read_new_table(name, net)
-        encoded, targets = table.encode(find_columns(net)), table.read_targets(net.notes, find_labels(net) or ())
-        _print_remarks(*encoded.describe(name), *table.describe_rows(targets))
+        table, encoded = _read_new_table(name, net)
+        targets = table.read_targets(net.notes, find_labels(net) or ())
+        _print_remarks(*table.describe_rows(targets))
         x, y = encoded.x[targets.rows], targets.y
     elif name.endswith(".npy"):
         x, y = read_pair(name, options.target)
@@ -94,9 +97,8 @@ def run_predict(options: argparse.Namespace) -> None:
         in_range("--interval", options.interval, 0, 1, "0.9 is usual", includes_low=False)
     if is_table(str(options.file)):
         kept = split_names(options.keep)
-        table = _read_new_table(str(options.file), net, kept)
-        encoded, copies = table.encode(find_columns(net)), table.copy_columns(kept)
-        _print_remarks(*encoded.describe(table.name))
+        table, encoded = _read_new_table(str(options.file), net, kept)
+        copies = table.copy_columns(kept)
     elif options.keep:
         raise ArgumentError(f"--keep is for tables, and {options.file} is not one; leave it out")
     else:
