@@ -28,7 +28,7 @@ from xpnet.physics._terms import (
     parse_terms,
 )
 from xpnet.training import ChunkResults, Data, Job, Plan, Stream, refuse_rates, train, warn_of_no_step
-from xpnet.training.callback import Callback, Trainee, Training
+from xpnet.training.callback import Callback, Trainee, Watcher
 from xpnet.value import Objective, Value, init_optimizer
 
 CANDIDATES = 10  # points that are drawn for each one that is chosen
@@ -76,7 +76,7 @@ def solve(
 
 
 @dataclass(eq=False)
-class Descent(Callback):
+class Descent(Watcher):
     """The runner of `solve`: in each step, weights and coefficients change if the cost of all points then falls.
 
     Its parameters (P, 1) are weights, biases and coefficients. As a callback, it adds the coefficients to the logs, and
@@ -169,10 +169,6 @@ class Descent(Callback):
         self.stored = value.state._replace(layers=map_arrays(value.backend.copy, present.layers))
         changes |= {"stored": self.stored, "objective": self.objective}
         return {0: (changes, float(linear.cost), 1.0, "")}
-
-    def on_train_begin(self, training: Training) -> None:
-        """Remember the training."""
-        self.training = training
 
     def on_epoch_end(self, logs: dict[str, Any]) -> None:
         """Look at what the step has led to: the damping at its bound means that no step lowers the cost any more."""

@@ -16,7 +16,7 @@ from xpnet.errors import ArgumentError
 from xpnet.inference.metrics import Metric, accuracy, correct, mean_absolute_error, r2
 from xpnet.training._arguments import parse_metrics
 from xpnet.training._plan import Plan
-from xpnet.training.callback import Callback, Quantity, Training
+from xpnet.training.callback import Quantity, Watcher
 from xpnet.value import Value
 
 
@@ -125,7 +125,7 @@ def require_classes(value: Value, what: str) -> None:
         )
 
 
-class Evaluate(Callback):
+class Evaluate(Watcher):
     """Add cost and metrics on a source to the logs of each epoch, as in "validation_cost".
 
     Parameters
@@ -152,18 +152,10 @@ class Evaluate(Callback):
         self.adds = tuple(f"{prefix}_{name}" for name in names)
         self.quantities = {f"{prefix}_{metric.name}": Quantity(metric.better, metric.whole) for metric in metrics}
 
-    def on_train_begin(self, training: Training) -> None:
-        """Remember which network to evaluate."""
-        self.training = training
-
     def on_epoch_end(self, logs: dict[str, Any]) -> None:
         """Evaluate the network as it stands."""
         scores = measure(self.training.value, self.source, self.metrics)
         logs.update({name: scores[name.removeprefix(f"{self.prefix}_")] for name in self.adds})
-
-    def on_train_end(self) -> None:
-        """Drop the reference to the network."""
-        vars(self).pop("training", None)
 
 
 def make_evaluations(

@@ -26,6 +26,7 @@ __all__ = [
     "Quantity",
     "Trainee",
     "Training",
+    "Watcher",
     "decisive_arguments",
     "warn_of_write",
     "watching",
@@ -171,6 +172,18 @@ class Callback:
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Restore what `get_state` returned; called after `on_train_begin` if a training is resumed."""
+
+
+class Watcher(Callback):
+    """A callback that looks at its training; copies and pickles of it, once that has ended, do not contain it."""
+
+    def on_train_begin(self, training: Training) -> None:
+        """Remember the training."""
+        self.training = training
+
+    def on_train_end(self) -> None:
+        """Drop the reference to it."""
+        vars(self).pop("training", None)
 
 
 def decisive_arguments(callback: Callback) -> dict[str, Any]:

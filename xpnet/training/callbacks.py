@@ -26,7 +26,7 @@ from xpnet._checks import (
 from xpnet._names import explain_arguments, find_nearest
 from xpnet.errors import ArgumentError
 from xpnet.files import encode_network, write_file
-from xpnet.training.callback import EVALUATED, Callback, Training, warn_of_write
+from xpnet.training.callback import EVALUATED, Callback, Training, Watcher, warn_of_write
 from xpnet.value import FITTED_TO_WEIGHTS
 
 __all__ = [
@@ -40,7 +40,7 @@ __all__ = [
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-class Monitor(Callback):
+class Monitor(Watcher):
     """Base class of callbacks that watch whether one quantity of the logs improves.
 
     Parameters
@@ -89,10 +89,6 @@ class Monitor(Callback):
             )
         self.training, self.best = training, None
         self._sign = -1.0 if better == "min" else 1.0
-
-    def on_train_end(self) -> None:
-        """Drop the reference to the network, so that copies and pickles of the callback do not contain it."""
-        vars(self).pop("training", None)
 
     def get_state(self) -> dict[str, Any]:
         """Return the best value."""
@@ -315,7 +311,7 @@ class ModelCheckpoint(Monitor):
 
 
 @explain_arguments
-class CSVLog(Callback):
+class CSVLog(Watcher):
     """Write one row per epoch to a CSV file with a header; an existing file is replaced.
 
     A column that begins in a later epoch is empty in the rows before.
@@ -341,13 +337,13 @@ class CSVLog(Callback):
     def on_train_begin(self, training: Training) -> None:
         """Check the folder; an existing file is replaced when the first row is written."""
         check_folder(self.path)
-        self.history, self._names = training.history, dict[str, None]()
+        self.training, self._names = training, dict[str, None]()
 
     def on_epoch_end(self, logs: dict[str, Any]) -> None:
         """Write the row; or all rows, if it has new columns, as the first one, or the last one could not be written."""
         rows, mode = [logs], "a"
         if not logs.keys() <= self._names.keys():
-            rows, mode = self.history.rows, "w"
+            rows, mode = self.training.history.rows, "w"
             self._names = dict.fromkeys(name for row in rows for name in row)
         try:
             with open(self.path, mode, newline="", encoding="utf-8") as file:
@@ -358,10 +354,6 @@ class CSVLog(Callback):
         except (OSError, MemoryError) as error:
             self._names = {}
             warn_of_write(f"CSVLog could not write {self.path!r}", error)
-
-    def on_train_end(self) -> None:
-        """Drop the reference to the history."""
-        vars(self).pop("history", None)
 
 
 @explain_arguments
