@@ -226,7 +226,7 @@ def _check_seeds(seeds: Seeds, _: Model) -> None:
         count("seed", seed, 0, 2**32)
 
 
-def check_generator(generator: Any) -> dict[str, Any]:
+def check_generator(generator: Any) -> None:
     """Refuse what is not the state of a PCG64: NumPy accepts incomplete ones, and truncates fractions."""
     try:
         # With an even increment, it would give few different numbers, and drawing a permutation would never end
@@ -234,7 +234,6 @@ def check_generator(generator: Any) -> dict[str, Any]:
     except (KeyError, TypeError, ValueError, OverflowError):
         fits = False
     require(fits, "generator", generator, "the state of a PCG64 of NumPy")
-    return generator
 
 
 PARTS: dict[str, Callable[[Any, Model], object]] = {  # `_check_arrays` checks the state and the optimizer

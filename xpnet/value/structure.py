@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
 
-from xpnet._checks import choices, count, has_entries, has_methods, in_range, is_list, is_text, show, warn
+from xpnet._checks import choices, count, has_entries, has_methods, in_range, is_list, is_text, show, to_float, warn
 from xpnet._identity import PYTHON, describe, digest_text, is_same
 from xpnet._names import look_up
 from xpnet.core.activations import ACTIVATIONS, PARAMETRIZED_ACTIVATIONS, Activation, mean_std
@@ -238,16 +238,14 @@ def parse_scale(value: Any, standardize: bool, dtype: str) -> float | None:
         return None
     if standardize:
         raise ArgumentError(f"scale={value!r} contradicts standardize=True, which scales inputs itself; leave one out")
-    try:
-        with np.errstate(over="ignore"):
-            number = 0.0 if isinstance(value, (bool, str, bytes)) else float(np.asarray(float(value), dtype))
-    except (TypeError, ValueError, OverflowError):
-        number = 0.0
-    if number == 0 or not math.isfinite(number):
+    number = to_float(value)
+    with np.errstate(over="ignore"):
+        rounded = np.asarray(number, dtype)
+    if rounded == 0 or not np.isfinite(rounded):
         raise ArgumentError(
             f"scale={show(value)} must be a finite number other than 0 (in {dtype}); 1/255 is usual for pixels"
         )
-    return float(value)
+    return number
 
 
 def check_functions(model: Model, asarray: Callable[[np.ndarray], Array], xp: Namespace) -> None:
