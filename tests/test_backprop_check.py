@@ -395,6 +395,19 @@ def turn(arrays):
     return [array.T for array in arrays]
 
 
+def test_labels_are_accepted_for_several_sigmoids_as_for_a_softmax():
+    def with_labels(right):
+        return lambda weights, biases, x, y: right(weights, biases, x, np.eye(len(biases[-1]))[y])
+
+    check = check_backprop(with_labels(write()), [3, 4, 2])
+    assert (check.passed, check.title.endswith("in rows, labels")) == (True, True)
+    ((mistake,),) = check_backprop(with_labels(write(("* slope(l, zs[l])", ""))), [3, 4, 2]).explanations
+    assert (mistake.equation, mistake.mistake) == ("BP2", "leaves out σ′(z)")
+    for output in ({}, {"output_activation": "identity"}):  # one output has no labels, and numbers have none
+        check = check_backprop(with_labels(write()), [3, 4, 1 + len(output)], **output)
+        assert "raised IndexError" in str(check)
+
+
 def test_weights_that_are_transposed_labels_and_dicts_are_accepted():
     right = write(act=softmax, slope=np.ones_like)
 

@@ -217,6 +217,8 @@ def check_backprop(
     if form.layout != layout:
         return _write_report([ask(backward, drawn[0])], [], cases, [HINTS[form.layout]])
     cases = cases._replace(form=form)
+    if form.labels:  # of targets that are 0 and 1
+        drawn = [*cases.draw("given", 3), *cases.draw("wide", 2)]
     first, *others = (case._replace(form=form) for case in drawn)
     # Again at once and at the end: what a function keeps between calls may depend on the shapes
     answers, again = [ask(backward, first)], [ask(backward, first)]

@@ -198,7 +198,7 @@ class Cases(NamedTuple):
 
     def _draw_targets(self, model: Model, m: int) -> np.ndarray:
         shape, output = (m, model.n_targets), model.sigmas[-1]
-        if output.total is not None:
+        if output.total is not None or self.form.labels:
             return np.eye(model.n_targets)[self.rng.integers(model.n_targets, size=m)]
         if output.low == -math.inf:
             return self.rng.normal(size=shape)
@@ -326,9 +326,11 @@ def _count_fits(answer: Answer, reading: str) -> float:
 
 def choose_form(backward: Callable[..., Any], cases: Sequence[Case]) -> Form:
     """Choose another form if a function raises an error for a case, and in the other runs and all shapes fit."""
+    output, several = cases[0].model.sigmas[-1], all(case.model.n_targets > 1 for case in cases)
+    has_classes = output.total is not None or (several and (output.low, output.high) == (0.0, 1.0))
+    with_labels = (False, True) if has_classes else (False,)
     for case in (case for case in cases if ask(backward, case).error):
         layouts = sorted(("rows", "columns"), key=lambda layout: layout != case.form.layout)
-        with_labels = (False, True) if case.model.sigmas[-1].total else (False,)
         for form in (Form(*choice) for choice in product((*layouts, "row", "column"), (False, True), with_labels)):
             answer = ask(backward, case._replace(form=form))
             if _count_fits(answer, choose_reading([answer])) == 2:
