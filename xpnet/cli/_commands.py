@@ -177,14 +177,15 @@ def run_show(options: argparse.Namespace) -> None:
     """Write a page that shows a saved network at work, or one to learn from."""
     if (options.model is None) == (options.lesson is None):
         raise ArgumentError("show needs either MODEL, a file written by train --save, or --lesson")
+    picture = None
     if options.lesson:
         write_lesson(options.lesson, options.out)
-        print(printable(f"Wrote {options.out}; open it in a browser"))
-        return
-    net, _ = _load(options.model)
-    write_page(net, options.out, title=options.model.name, image=options.image, white=options.white)
+    else:
+        net, _ = _load(options.model)
+        write_page(net, options.out, title=options.model.name, image=options.image, white=options.white)
+        picture = choose_picture(net, options.image, options.white)
     print(printable(f"Wrote {options.out}; open it in a browser"))
-    if picture := choose_picture(net, options.image, options.white):
+    if picture:
         white = f"{picture.white:.6g} (white; change it by --white)"
         print(f"Inputs are images of {picture.height}x{picture.width} pixels from 0 (black) to {white}")
 

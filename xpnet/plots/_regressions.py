@@ -56,12 +56,13 @@ def error_bars(net: Any, x: Any, y: Any, *, sigmas: float = 2, margin: float = 0
     in_range("margin", margin, 0, math.inf, "0.25 draws a quarter of the range more on either side")
     refuse_encoder("error_bars", net)
     model = open_model(net)
-    value, has_noise = model.values[0], _check_error_bars(model)
+    value = model.values[0]
+    _check_error_bars(model)
     examples, targets = _read_curve(value, x, y)
     low, high = float(examples.min()), float(examples.max())
     extra = margin * (high - low) if high > low else 1.0
     grid = np.linspace(low - extra, high + extra, 301)
-    mean, bands = _predict_bands(model, grid[:, None], has_noise)
+    mean, bands = _predict_bands(model, grid[:, None])
     figure, ax = make_axes(ax, (6, 3.6))
     text = rcParams["text.color"]
     ax.plot(examples, targets, ".", color=text, alpha=0.6, markersize=3, label="examples", zorder=2)
@@ -80,31 +81,29 @@ def error_bars(net: Any, x: Any, y: Any, *, sigmas: float = 2, margin: float = 0
     return figure
 
 
-def _check_error_bars(net: Network | Ensemble) -> bool:
-    """Check that a regression with one input and one target has error bars; return whether it predicts noise."""
+def _check_error_bars(net: Network | Ensemble) -> None:
+    """Check that a regression with one input and one target has error bars."""
     model = net.values[0].model
     if (model.task, model.n_in, model.n_targets) != ("regression", 1, 1):
         raise ArgumentError(
             f"error_bars draws a regression with 1 input and 1 target, and this network has the task {model.task!r}, "
             f"{model.n_in} inputs and {model.n_targets} targets"
         )
-    has_noise = model.cost.has_std
-    if not has_noise and (model.cost.levels or not isinstance(net, Ensemble)):
+    if not model.cost.has_std and (model.cost.levels or not isinstance(net, Ensemble)):
         raise ArgumentError(
             f'error_bars needs an Ensemble, or a network with cost="gaussian"; this has cost={model.cost.name!r}'
         )
-    return has_noise
 
 
 def _predict_bands(
-    net: Network | Ensemble, rows: np.ndarray, has_noise: bool
+    net: Network | Ensemble, rows: np.ndarray
 ) -> tuple[np.ndarray, list[tuple[str, np.ndarray, str, str]]]:
     """Predict the mean, and for each band its name, standard deviation, color and dashes; the widest band first."""
     mean, std = (move_to_host(net.values[0], array) for array in net.predict(rows, return_std=True))
     if not isinstance(net, Ensemble):
         return mean, [("noise", std, LIGHT, "-")]
     disagreement = np.std([move_to_host(network.value, network.predict(rows)) for network in net], axis=0)
-    if not has_noise:
+    if not net.values[0].model.cost.has_std:
         return mean, [("disagreement", disagreement, DARK, "--")]
     return mean, [("noise and disagreement", std, LIGHT, "-"), ("disagreement alone", disagreement, DARK, "--")]
 

@@ -100,10 +100,11 @@ def partial_dependence(model: Any, X: Any, column: Any, *, points: int = 40, ax:
         )
     values, *results = model.partial_dependence(X, column, points=points)
     means, stds = (np.atleast_2d(part.T) for part in results)
-    names = [str(name) for name in getattr(model, "classes_", [f"target {k}" for k in range(len(means))])]
+    classes = getattr(model, "classes_", None)
+    names = [f"target {k}" for k in range(len(means))] if classes is None else [*map(str, classes)]
     are_dates = values.dtype.kind == "M" or hasattr(values[0], "tzinfo")  # those with a time zone are objects
     is_measured = are_dates or values.dtype.kind in "iuf"
-    first = 1 if len(means) == 2 and hasattr(model, "classes_") else 0
+    first = 1 if len(means) == 2 and classes is not None else 0
     figure, ax = make_axes(ax, (5.5 if is_measured else max(5.5, 0.25 * len(values)), 3.4))
     places = values if is_measured else np.arange(len(values))
     for k in range(first, len(means)):
@@ -120,7 +121,7 @@ def partial_dependence(model: Any, X: Any, column: Any, *, points: int = 40, ax:
     if not is_measured:
         few: dict[str, Any] = {"rotation": 30, "ha": "right"} if len(values) <= FEW_TEXTS else {"rotation": 90}
         ax.set_xticks(places, [truncate(value, MOST_LETTERS // 2) for value in values], **few)
-    what = f"probability of {names[first]}" if first else "probability" if hasattr(model, "classes_") else "prediction"
+    what = f"probability of {names[first]}" if first else "prediction" if classes is None else "probability"
     ax.set(xlabel=str(column), ylabel=f"mean {what}")
     if len(means) - first > 1:
         ax.legend()
