@@ -161,8 +161,17 @@ class FitMixin(Parameters, BaseEstimator):
             If there is a checkpoint and `resume` is not given; if it is damaged, or holds no fit.
         """
         saving = parse_saving_of_fit(self, self._file_kind, checkpoint, every, resume)
-        validation = {"X_val": X_val, "y_val": y_val, "sample_weight_val": sample_weight_val}
-        return self._fit(X, y, sample_weight, saving, **validation, slopes=slopes, slope_weight=slope_weight)
+        return self._fit(
+            X,
+            y,
+            sample_weight,
+            saving,
+            X_val=X_val,
+            y_val=y_val,
+            sample_weight_val=sample_weight_val,
+            slopes=slopes,
+            slope_weight=slope_weight,
+        )
 
     def _fit(
         self,

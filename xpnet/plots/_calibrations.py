@@ -79,8 +79,15 @@ def _draw_histogram(ax: Axes, transformed: np.ndarray, edges: np.ndarray) -> Non
     for k, column in enumerate(transformed.T):
         density = np.histogram(column, edges)[0] / n / widths
         label = "targets" if transformed.shape[1] == 1 else f"target {k}"
-        look = {"color": COLORS[k % len(COLORS)], "linestyle": DASHES[k % len(DASHES)], "linewidth": 1.8}
-        ax.stairs(density, edges, baseline=None, label=label, **look)
+        ax.stairs(
+            density,
+            edges,
+            baseline=None,
+            label=label,
+            color=COLORS[k % len(COLORS)],
+            linestyle=DASHES[k % len(DASHES)],
+            linewidth=1.8,
+        )
     ax.set(xlabel="predicted probability of a smaller target", ylabel="density", xlim=(0, 1))
     ax.set_ylim(bottom=0)
     ax.legend(fontsize="small")

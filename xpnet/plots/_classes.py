@@ -162,8 +162,15 @@ def decision_boundary(
     figure, ax = make_axes(ax, (5, 4))
     _draw_regions(ax, model, x, resolution, colors)
     for k in range(n):
-        marker = {"marker": MARKERS[k % len(MARKERS)], "color": colors[k], "edgecolors": INK}
-        ax.scatter(*x[classes == k].T, s=24, linewidths=0.7, label=str(names[k]), **marker)
+        ax.scatter(
+            *x[classes == k].T,
+            s=24,
+            color=colors[k],
+            marker=MARKERS[k % len(MARKERS)],
+            linewidths=0.7,
+            edgecolors=INK,
+            label=names[k],
+        )
     if n <= MOST_IN_LEGEND:
         legend = ax.legend(title="class", loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
         for patch in legend.legend_handles:  # beside the picture, where the paper may be dark

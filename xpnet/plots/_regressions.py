@@ -67,8 +67,18 @@ def error_bars(net: Any, x: Any, y: Any, *, sigmas: float = 2, margin: float = 0
     text = rcParams["text.color"]
     ax.plot(examples, targets, ".", color=text, alpha=0.6, markersize=3, label="examples", zorder=2)
     for name, std, color, dashes in bands:
-        edge = {"edgecolor": DARK, "linestyle": dashes, "linewidth": 0.8, "label": f"{name}, {sigmas:g}σ"}
-        ax.fill_between(grid, mean - sigmas * std, mean + sigmas * std, facecolor=color, alpha=0.55, zorder=1, **edge)
+        ax.fill_between(
+            grid,
+            mean - sigmas * std,
+            mean + sigmas * std,
+            facecolor=color,
+            edgecolor=DARK,
+            linestyle=dashes,
+            linewidth=0.8,
+            alpha=0.55,
+            label=f"{name}, {sigmas:g}σ",
+            zorder=1,
+        )
     label = "mean of the networks" if isinstance(model, Ensemble) else "mean"
     ax.plot(grid, mean, color=text, linewidth=1.8, label=label, zorder=3)
     span = max(targets.max() - targets.min(), 1e-12)  # bands may be very wide beyond the examples

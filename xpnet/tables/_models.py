@@ -232,8 +232,17 @@ class BaseTableModel(TableParameters, BaseModel):
         lesson = stand_in._read(X, y, sample_weight, groups, folds, checkpoint)
         encoder, examples = stand_in._encode_examples(lesson)
         ensemble = stand_in._make_members(lesson, encoder, examples, threads)
-        options = {"checkpoint": checkpoint, "every": every, "resume": resume, "threads": threads}
-        train_members(ensemble, examples, lesson.recipe, lesson.folds, progress=self.progress, **options)
+        train_members(
+            ensemble,
+            examples,
+            lesson.recipe,
+            lesson.folds,
+            checkpoint=checkpoint,
+            every=every,
+            resume=resume,
+            threads=threads,
+            progress=self.progress,
+        )
         predicted, scores = stand_in._judge_members(ensemble, lesson, encoder, examples)
         out_of_fold = np.full((lesson.n, predicted.shape[1]), np.nan, predicted.dtype)
         out_of_fold[lesson.rows] = predicted
@@ -827,8 +836,13 @@ class TableRegressor(RegressorMixin, BaseTableModel):
 
     def _judge(self, y: np.ndarray, out_of_fold: np.ndarray) -> dict[str, np.ndarray]:
         half, false_alarms = judge_numbers(y, out_of_fold)
-        bounds = {"lower": out_of_fold - half, "upper": out_of_fold + half}
-        return {"target": y, "prediction": out_of_fold, **bounds, "false_alarms": false_alarms}
+        return {
+            "target": y,
+            "prediction": out_of_fold,
+            "lower": out_of_fold - half,
+            "upper": out_of_fold + half,
+            "false_alarms": false_alarms,
+        }
 
 
 def find_folds(folds: Sequence[Any], members: int, rows: np.ndarray, n: int) -> list[np.ndarray]:

@@ -396,13 +396,19 @@ def _read_csv(path: str, name: str, texts: Sequence[str], decimal: str) -> Table
 
     # The own way of older versions gets many last digits wrong
     is_old = tuple(map(int, pandas.__version__.split(".")[:2])) < (3, 1)
-    how: dict[str, Any] = {"sep": separator, "skipinitialspace": True, "index_col": False}
-    how["float_precision"] = "round_trip" if is_old else None
 
     def read(**options: Any) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pandas.errors.ParserWarning)  # of values without a name
-            return pandas.read_csv(io.BytesIO(content), low_memory=False, **how, **options)
+            return pandas.read_csv(
+                io.BytesIO(content),
+                sep=separator,
+                index_col=False,
+                skipinitialspace=True,
+                low_memory=False,
+                float_precision="round_trip" if is_old else None,
+                **options,
+            )
 
     frame = read(dtype={column: str for column in read(nrows=0) if column.strip() in texts})
     others = (column for column in frame if column.strip() not in texts and not _is_numeric(frame[column]))

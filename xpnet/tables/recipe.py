@@ -48,12 +48,9 @@ __all__ = [
     "give_scaling",
     "leaves_out_rows",
     "make_members",
-    "make_scaling",
     "make_schedule",
     "measure_rises",
     "train_members",
-    "weigh_inputs",
-    "weigh_rows",
 ]
 
 BATCH_SIZES = {1_500: 32, 3_000: 64, 12_000: 128}  # below these numbers of rows
