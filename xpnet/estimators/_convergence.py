@@ -65,6 +65,7 @@ def read_tally(attributes: Mapping[str, Any]) -> Tally:
     return Tally(**copy.deepcopy({name: attributes[name] for name in names}))
 
 
+@dataclass(eq=False, repr=False)
 class Convergence(Callback):
     """Records each epoch, changes the learning rate, and stops training when it has converged.
 
@@ -73,7 +74,7 @@ class Convergence(Callback):
     settings
         The settings.
     watched
-        What decides on validation data: the "score" or the "loss"; None if training ends without them.
+        What decides on validation data: the "score" or the "loss"; "" if training ends without them.
     tally
         Where epochs are recorded, after `begin_epochs`.
     n
@@ -84,20 +85,19 @@ class Convergence(Callback):
         Turn a mean cost on training or validation data into the loss to report.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        watched: str | None,
-        tally: Tally,
-        n: int,
-        score_name: str,
-        loss: Callable[[float], float],
-        validation_loss: Callable[[float], float],
-    ) -> None:
-        self.settings, self.checked, self.watched, self.tally, self.n = settings, settings.checked, watched, tally, n
-        self.score_name, self.loss, self.validation_loss = score_name, loss, validation_loss
-        power = f" with power_t={self.checked.power_t:g}" if settings.rule == "invscaling" else ""
-        self.rate_rule = settings.rule + power
+    settings: Settings
+    watched: str
+    tally: Tally
+    n: int
+    score_name: str
+    loss: Callable[[float], float]
+    validation_loss: Callable[[float], float]
+
+    def __post_init__(self) -> None:
+        """Find the rule of the learning rate; there is no best epoch yet."""
+        self.checked = self.settings.checked
+        power = f" with power_t={self.checked.power_t:g}" if self.settings.rule == "invscaling" else ""
+        self.rate_rule = self.settings.rule + power
         self.best_layers: Layers | None = None
 
     def on_train_begin(self, training: Training) -> None:
