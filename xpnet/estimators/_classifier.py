@@ -63,7 +63,9 @@ class BaseClassifier(ClassifierMixin, BaseLearner):
             Classes (n_samples,), or rows of 0 and 1, (n_samples, n_labels), in the library of X, on its device. Strings
             are in NumPy arrays.
         """
-        return self._predict(X, "predict", self._decode)
+        return self._predict(
+            X, "predict", lambda outputs, value: self._labels.decode(combine_outputs(outputs, value), value)
+        )
 
     def predict_proba(self, X: Any) -> Array:
         """Predict the probability of each class, or of each label.
@@ -120,10 +122,6 @@ class BaseClassifier(ClassifierMixin, BaseLearner):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
-
-    def _decode(self, outputs: Sequence[Array], value: Value) -> Any:
-        """Turn the outputs of the networks into labels."""
-        return self._labels.decode(combine_outputs(outputs, value), value)
 
     def _probabilities(self, outputs: Sequence[Array], value: Value) -> Array:
         """Turn the outputs of the networks into probabilities of all classes or labels."""

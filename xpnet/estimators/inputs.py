@@ -45,7 +45,6 @@ __all__ = [
 ]
 
 FLOATS = (np.float64, np.float32)
-ACCEPTED: dict[str, Any] = {"accept_sparse": ["csr", "csc"], "dtype": "numeric", "order": "C"}
 
 # Libraries and devices
 
@@ -115,7 +114,15 @@ def validate_inputs(
         if home.name != "numpy" or stays_outside(x):
             return _validate_by_shape(estimator, x, y, reset)
         check_kind(x, "X")
-        x = validate_data(estimator, _name_columns(_to_native_order(x)), y, reset=reset, **ACCEPTED)
+        x = validate_data(
+            estimator,
+            _name_columns(_to_native_order(x)),
+            y,
+            reset=reset,
+            accept_sparse=["csr", "csc"],
+            dtype="numeric",
+            order="C",
+        )
         x = x if x.dtype in FLOATS else x.astype(np.float64)
         return HostRows(x.tocsr()) if sparse.issparse(x) else x
 
