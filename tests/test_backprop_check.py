@@ -130,6 +130,10 @@ REPORTS = [
         ["The likely mistake: the forward pass takes tanh and its slope in place of σ and σ′"],
     ),
     (
+        *(write((ERROR, "np.sign(activations[-1] - y) / y.shape[1] * slope(l, zs[l])")), {}, "BP1"),
+        ["The likely mistake: BP1 is that of the mean absolute error, mae"],
+    ),
+    (
         *(write(("/ m", "/ m * 2 / y.shape[1]")), {"sizes": [3, 4, 3]}, "BP1"),
         ["The likely mistake: BP1 is 2 / n_out times as large, as for the mean of (a − y)² over the outputs"],
     ),
@@ -420,6 +424,28 @@ def test_weights_that_are_transposed_labels_and_dicts_are_accepted():
     check = check_backprop(backward, [3, 2], output_activation="softmax", cost="cross_entropy")
     assert check.passed
     assert check.title.endswith("in rows, weights (n_in, n_out), labels")
+
+
+def test_flat_biases_beside_columns_are_accepted():
+    columns = write(layout="columns")
+
+    def backward(weights, biases, x, y):
+        gw, gb = columns(weights, [b[:, np.newaxis] for b in biases], x, y)
+        return gw, [b[:, 0] for b in gb]
+
+    check = check_backprop(backward, [3, 4, 2], layout="columns")
+    assert check.passed
+    assert check.title.endswith("in columns, biases (n_out,)")
+
+
+def test_one_sum_in_all_places_of_the_biases_is_named_beside_weights_that_are_transposed():
+    everything = write("BP3-all")
+
+    def backward(weights, biases, x, y):
+        gw, gb = everything(turn(weights), biases, x, y)
+        return turn(gw), [sums + 0 * b for sums, b in zip(gb, biases)]
+
+    assert_reports(backward, "BP3", "The likely mistake: BP3 sums over the units too")
 
 
 def test_a_mistake_in_one_layer_and_one_of_an_earlier_call_are_named():

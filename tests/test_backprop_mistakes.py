@@ -1,9 +1,10 @@
 """check_backprop names mistakes as people write them: those of backprop_mistakes.toml, which tells where they are from.
 
-`python tests/test_backprop_mistakes.py` counts how often each is named in 100 random networks.
+`python tests/test_backprop_mistakes.py 100` counts how often each is named in 100 random networks.
 """
 
 import re
+import sys
 import tomllib
 from itertools import cycle
 from pathlib import Path
@@ -92,7 +93,7 @@ def count_located_and_named(name, times):
     return located, named
 
 
-@pytest.mark.slow  # there are many; the program below takes 100 networks for each
+@pytest.mark.slow  # there are many; the program below takes more networks for each
 @pytest.mark.parametrize("name", MISPRINTS)
 def test_each_misprint_is_located_and_named(name):
     assert count_located_and_named(name, 1) == (1, 1)
@@ -234,15 +235,17 @@ def test_right_programs_for_any_cost_pass():
 
 
 if __name__ == "__main__":
+    times = int(sys.argv[1])
     passed = sum(check_right_program(style, seed).passed for style in PROGRAMS for seed in range(100))
     passed += sum(check_random(None, np.random.default_rng([2, i])).passed for i in range(100))
     print(f"{passed} of {100 * len(PROGRAMS) + 100} right programs pass")
     for name, misprint in MISPRINTS.items():
-        located, named = count_located_and_named(name, 100)
-        print(f"{name}: located in {located}, named in {named} of 100", "put aside" if "put_aside" in misprint else "")
+        located, named = count_located_and_named(name, times)
+        aside = "put aside" if "put_aside" in misprint else ""
+        print(f"{name}: located in {located}, named in {named} of {times}", aside)
     for number, name in enumerate(MISTAKES):
-        print(f"{name}: named in {count_named(name, 100, np.random.default_rng([3, number]))} of 100")
+        print(f"{name}: named in {count_named(name, times, np.random.default_rng([3, number]))} of {times}")
     for number, name in enumerate(IN_LAYERS):
         for layers in ("hidden", "last"):
-            named = count_named(name, 100, np.random.default_rng([4, number]), layers)
-            print(f"{name}, {layers} layers only: named in {named} of 100")
+            named = count_named(name, times, np.random.default_rng([4, number]), layers)
+            print(f"{name}, {layers} layers only: named in {named} of {times}")

@@ -8,14 +8,12 @@ are those of the function is the likely mistake.
 import math
 import traceback
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from xpnet._names import look_up
-from xpnet.core.costs import COSTS
 from xpnet.errors import ArgumentError
 from xpnet.inference import table
 from xpnet.learn._cases import (
@@ -23,7 +21,6 @@ from xpnet.learn._cases import (
     Cases,
     Form,
     UnreadableError,
-    are_equal,
     are_same,
     ask,
     choose_form,
@@ -273,9 +270,6 @@ def _explain(
     wrong_only = [answer for answer in ran if not gives({}, [answer])]
     explanations = find_mistakes(wrong_only or finite, cases.reduction, together=1)
     if wrong_only and not explanations:
-        other = _find_other_settings(ran, cases.settings)
-        if other is not None:
-            return [], None, [f"Your gradients are right for {other}: give this argument if you mean that"]
         explanations = find_mistakes(wrong_only, cases.reduction, together=2)
     if explanations or not wrong_only:
         names = dict.fromkeys(_name_equations(mistakes) for mistakes in explanations)
@@ -323,16 +317,6 @@ def _list_misshapen(ran: Sequence[Answer]) -> list[str]:
 
 def _name_equations(mistakes: Explanation) -> str:
     return _join(sorted({name for mistake in mistakes for name in mistake.equation.split(" and ")}))
-
-
-def _find_other_settings(ran: Sequence[Answer], settings: dict[str, Any]) -> str | None:
-    """Find another cost for which the gradients are right."""
-    for cost in COSTS:
-        with suppress(ValueError):  # does not go with the other settings
-            rights = [answer.case.find_right(**{**settings, "cost": cost}) for answer in ran]
-            if all(are_equal(answer.gradients, right) for answer, right in zip(ran, rights)):  # type: ignore
-                return f'cost="{cost}"'
-    return None
 
 
 def _locate(wrong: list[tuple[int, str]], n: int) -> tuple[str | None, str]:
@@ -392,7 +376,8 @@ def _write_report(answers: list[Answer], again: list[Answer], cases: Cases, hint
     """Read the answers, compare them with the right gradients, and explain the difference."""
     activations = ", then ".join(dict.fromkeys(sigma.name for sigma in cases.model.sigmas))
     examples = f"{REDUCTIONS[cases.reduction]} the {LAYOUTS[cases.form.layout]}"
-    examples += (", weights (n_in, n_out)" * cases.form.transposed) + (", labels" * cases.form.labels)
+    examples += ", weights (n_in, n_out)" * cases.form.transposed + ", labels" * cases.form.labels
+    examples += ", biases (n_out,)" * cases.form.flat
     sizes = answers[0].case.sizes
     title = f"Backpropagation in {sizes}: {activations}; {cases.model.cost.name} cost, {examples}"
     reading = choose_reading(answers)

@@ -43,11 +43,14 @@ class Form(NamedTuple):
         Whether the weights, and their gradients, are (n_in, n_out), not (n_out, n_in).
     labels
         Whether y holds the index of the target that is 1, not the targets.
+    flat
+        Whether biases are (n_out,) beside examples in columns, too.
     """
 
     layout: str
     transposed: bool = False
     labels: bool = False
+    flat: bool = False
 
     def turn(self, array: np.ndarray) -> np.ndarray:
         """Give an array with examples in rows the layout."""
@@ -91,16 +94,9 @@ class Case(NamedTuple):
         gradients = compute_gradients(self.model, self.layers, self.x, self.y)
         return [self.lay_out(self.factor * gw, self.factor * gb) for gw, gb in gradients]
 
-    def find_right(self, **settings: Any) -> Gradients:
-        """Compute the right gradients for other activations or another cost, which has the same targets."""
-        model = Network(self.model.sizes, **settings).value.model
-        if model.cost.outputs_per_target != self.model.cost.outputs_per_target:
-            raise ValueError("the cost has other targets")
-        return self._replace(model=model).right
-
     def lay_out(self, gw: Any, gb: Any) -> tuple[Any, Any]:
         """Give gradients in rows, those of the biases (1, n_out) if they are right, the shapes of the form."""
-        in_columns = self.form.layout.startswith("column")
+        in_columns = self.form.layout.startswith("column") and not self.form.flat
         return gw.T if self.form.transposed else gw, gb.T if in_columns else gb[0] if len(gb) == 1 else gb
 
     @np.errstate(all="ignore")
@@ -331,7 +327,8 @@ def choose_form(backward: Callable[..., Any], cases: Sequence[Case]) -> Form:
     with_labels = (False, True) if has_classes else (False,)
     for case in (case for case in cases if ask(backward, case).error):
         layouts = sorted(("rows", "columns"), key=lambda layout: layout != case.form.layout)
-        for form in (Form(*choice) for choice in product((*layouts, "row", "column"), (False, True), with_labels)):
+        for choice in product((*layouts, "row", "column"), (False, True), with_labels, (False, True)):
+            form = Form(*choice)
             answer = ask(backward, case._replace(form=form))
             if _count_fits(answer, choose_reading([answer])) == 2:
                 return form
@@ -430,7 +427,7 @@ def are_equal(gradients: Sequence[tuple[Any, Any]], candidate: Iterable[tuple[An
         for pair, others in zip(gradients, candidate)
         for array, other in zip(pair, others)
         for expected in [
-            np.full_like(array, other.item()) if other.size == 1 and array.size == len(others[0]) else other
+            np.full_like(array, other.item()) if other.size == 1 and array.size in others[0].shape else other
         ]
     )
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.core.activations import ACTIVATIONS  # noqa: F401, for lines of the table
-from xpnet.core.costs import Fused
+from xpnet.core.costs import COSTS, Fused  # noqa: F401, for lines of the table
 from xpnet.learn._cases import Answer, Case, are_equal, compute_gradients
 
 FITTING_STEPS, STARTS = 12, (0.0, 0.3)  # of the Gauss-Newton method, for one number
@@ -248,29 +248,27 @@ def _join_lines(mistakes: Explanation) -> Lines:
 
 
 def _find_pairs(mistakes: Sequence[Mistake], answer: Answer) -> Iterator[Explanation]:
-    """Find the pairs that can be made together, and that the last layer does not speak against.
+    """Find the pairs that can be made together, and that no part of the gradients speaks against.
 
-    Its gradients do not depend on BP2. So the weights' gradient, or the biases', is right if neither of two mistakes
-    changes it, and it is that of one mistake alone if the other does not.
+    The parts are the weights' gradients and the biases', of the last layer and of all. Those that one mistake cannot
+    change must be those of the other alone.
     """
-    yours = answer.gradients[-1]  # type: ignore
+    yours: Any = answer.gradients[::-1]  # type: ignore
+    parts = {"23b": (1, 0), "24w": (1, 1), "3b": (None, 0), "4w": (None, 1)}  # ends of lines that do not change them
 
-    def compare(lines: Lines) -> list[bool]:
-        gw, gb = next(backpropagate(answer.case, lines))
-        pairs = (yours[0], gb), (gw, yours[1])
-        return [are_equal([pair], [(gw, gb)]) for pair in pairs]
+    def find_fitting(lines: Lines) -> set[str]:
+        candidate = [*backpropagate(answer.case, lines)]
+        mixed: list[Any] = [((w, gb), (gw, b)) for (w, b), (gw, gb) in zip(yours, candidate)]
+        return {ends for ends, (n, i) in parts.items() if are_equal([pairs[i] for pairs in mixed[:n]], candidate)}
 
-    right, singles = compare({}), []
+    singles = []
     for mistake in mistakes:
+        unchanged = {ends for ends in parts if all(name[-1] in ends for name in mistake.lines)}
         with suppress(ValueError):  # shapes do not fit
-            singles.append((mistake, compare(mistake.lines)))
-    for (one, fits_one), (other, fits_other) in combinations(singles, 2):
+            singles.append((mistake, unchanged, find_fitting(mistake.lines)))
+    for (one, unchanged, fitting), (other, others_unchanged, others_fitting) in combinations(singles, 2):
         are_apart = all(name.startswith("scale") for name in one.lines.keys() & other.lines.keys())
-        if are_apart and all(
-            (fits_other if has_other else right)[part] if not has_one else has_other or fits_one[part]
-            for part, others in enumerate(("23", "24"))  # equations without effect on the weights, and on the biases
-            for has_one, has_other in [[any(name[-1] not in others for name in m.lines) for m in (one, other)]]
-        ):
+        if are_apart and unchanged <= others_fitting and others_unchanged <= fitting:
             yield one, other
 
 
