@@ -429,6 +429,10 @@ def test_remarks_on_rows_are_one_line(capsys, folder):
             (f"train t.csv --target y --task {task}", f"--task {task} is not for tables; choose from classification, r")
             for task in ("multilabel", "binary", "other")
         ],
+        (
+            "train t.XLSX --target y",
+            "(.csv, .tsv, .txt, .parquet, or - for standard input), and t.XLSX is not; save the",
+        ),
         ("train t.csv --log x", "--log is for arrays, and t.csv is not; leave it out"),
         ("train x.npy", "x.npy needs its targets in another file: give --target, as in --target y.npy"),
         ("train --save nowhere/x", "there is no folder "),

@@ -210,6 +210,11 @@ def test_files_are_read_with_the_decimal_mark_of_training():
             {},
             "'9+' in row 10 of column 'y' (rows count from 1, without the header), which is not a number; --task",
         ),
+        (
+            "a;y\n" + "".join(f"{-k},5;{'on request' if k == 9 else f'1.{k:03},50'}\n" for k in range(42)),
+            {},
+            "'on request' in row 10 of column 'y' (rows count from 1, without the header), which is not a number; --ta",
+        ),
     ],
 )
 def test_a_file_that_cannot_be_read_is_refused(text, options, message):

@@ -198,7 +198,9 @@ def _refuse(options: argparse.Namespace, names: Sequence[str], kind: str) -> Non
     """Refuse options that are for other data."""
     for name in names:
         if getattr(options, name) not in (None, []):
-            raise ArgumentError(f"--{name.replace('_', '-')} is for {kind}, and {options.data} is not; leave it out")
+            is_sheet = options.data.lower().endswith((".xlsx", ".xls", ".ods"))
+            remedy = "save the sheet as CSV" if is_sheet else "leave it out"
+            raise ArgumentError(f"--{name.replace('_', '-')} is for {kind}, and {options.data} is not; {remedy}")
 
 
 def _hold_out(options: argparse.Namespace, y: np.ndarray, groups: Any = None) -> tuple[np.ndarray, np.ndarray]:

@@ -272,7 +272,8 @@ class Table(NamedTuple):
 
     def _read_reals(self, cells: Cells, marks: Marks, unit: str) -> Targets:
         """Return real targets."""
-        numbers = require_numbers(cells, marks, unit, "--task regression needs plain numbers, as in 1234.5")
+        remedy = "--task regression needs plain numbers, as in 1234.5; rows whose cell is empty are left out"
+        numbers = require_numbers(cells, marks, unit, remedy)
         return replace(self._make_targets(cells.column, numbers.values), unit=unit)
 
     def _read_classes(self, cells: Cells, labels: Sequence[str] = ()) -> Targets:
@@ -301,7 +302,8 @@ class Table(NamedTuple):
     def _check_classes(self, classes: Cells, labels: Sequence[str]) -> None:
         if 2 * len(labels) > max(n := int(np.count_nonzero(classes.codes >= 0)), 2 * MOST_CLASSES):
             if writing := find_writing(classes):
-                self._read_reals(classes, Marks(), writing.unit)
+                shown = self.decimal if self.decimal in writing.decimals else writing.decimals[0]
+                self._read_reals(classes, Marks(shown, grouped=True), writing.unit)
             problem = f"one of {len(labels):,} different values in {n:,} rows, which are too many classes"
             raise classes.error(labels[0], f"{problem}; for real targets give plain numbers, as in 1234.5")
 
