@@ -227,24 +227,24 @@ def find_declared(frame: Any) -> list[str]:
     return [name for name, dtype in zip(frame.columns, frame.dtypes) if getattr(dtype, "type", None) is kind]
 
 
-def open_column(series: Any, table: str, column: str, as_text: bool = False) -> Cells:
+def open_column(series: Any, table: str, as_text: bool = False) -> Cells:
     """Read the cells of a column of pandas: numbers and truth values as numbers, dates as dates, others as texts.
 
     Examples
     --------
     >>> import pandas
-    >>> open_column(pandas.Series([" a", None, "a", "b"]), "X", "kind").values
+    >>> open_column(pandas.Series([" a", None, "a", "b"]), "X").values
     ['a', 'b']
     """
     import pandas
 
     if not as_text and series.dtype.kind != "c" and pandas.api.types.is_numeric_dtype(series.dtype):
-        return Cells(table, column, numbers=series.to_numpy(np.float64, na_value=np.nan))
+        return Cells(table, series.name, numbers=series.to_numpy(np.float64, na_value=np.nan))
     try:
         codes, values = pandas.factorize(series)
     except TypeError:  # of lists
         codes, values = pandas.factorize(series.map(str, na_action="ignore"))
-    return _read_values(Cells(table, column, codes), [*map(_simplify, values)], as_text)
+    return _read_values(Cells(table, series.name, codes), [*map(_simplify, values)], as_text)
 
 
 def open_values(values: Sequence[Any], table: str, column: str, as_text: bool = False) -> Cells:

@@ -59,7 +59,7 @@ def read_texts(column: Any, part: Column) -> Any:
     """
     import pandas
 
-    cells = open_column(column, "X", part.name)
+    cells = open_column(column, "X")
     if not (cells.is_text and isinstance(part, NumberColumn | DateColumn) and part.others is None):
         return column
     values = part.read(cells, Marks(find_decimal([cells]))).values

@@ -559,7 +559,7 @@ def find_texts(columns: Iterable[Column]) -> list[str]:
 def open_columns(frame: Any, table: str, categories: Collection[str] = ()) -> dict[str, Cells]:
     """Read the cells of the columns of a pandas DataFrame, by name; those of `categories` as categories."""
     return {
-        name: open_column(frame[name], table, name, name in categories)._replace(is_category=name in categories)
+        name: open_column(frame[name], table, name in categories)._replace(is_category=name in categories)
         for name in frame.columns
     }
 
@@ -665,7 +665,7 @@ def _learn_measured(
 
 
 def add_statistics(
-    columns: Sequence[Column], cells: Mapping[str, Cells], rows: np.ndarray, goal: Goal, decimal: str
+    columns: tuple[Column, ...], cells: Mapping[str, Cells], rows: np.ndarray, goal: Goal, decimal: str
 ) -> tuple[tuple[Column, ...], dict[str, np.ndarray]]:
     """Add a part with statistics to columns of texts that have no inputs of their own, and of numbers that name groups.
 
@@ -676,7 +676,7 @@ def add_statistics(
         parts of the rows, by the names of the columns.
     """
     extended, inputs = list[Column](), dict[str, np.ndarray]()
-    groups, encoding = group_parts(columns), Encoding(tuple(columns))
+    groups, encoding = group_parts(columns), Encoding(columns)
     named = [name for name, parts in groups.items() if _may_have_statistics(parts, cells[name], rows)]
     if not named:
         return encoding.columns, inputs

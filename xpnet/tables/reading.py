@@ -232,9 +232,9 @@ class Table(NamedTuple):
             for name in names
         }
 
-    def encode(self, columns: Sequence[Column]) -> Encoded:
+    def encode(self, columns: tuple[Column, ...]) -> Encoded:
         """Encode the inputs of a network."""
-        encoding = Encoding(tuple(columns))
+        encoding = Encoding(columns)
         return encoding.encode(encoding.open_frame(self.frame, self.name), self.decimal)
 
     def read_targets(self, notes: Mapping[str, Any], labels: Sequence[str]) -> Targets:
@@ -267,7 +267,7 @@ class Table(NamedTuple):
     def _open_target(self, target: str) -> Cells:
         """Read the cells of the target: numbers, or texts; truth values are texts."""
         series = self.frame[target]
-        cells = open_column(series, self.name, target, as_text=not _is_numeric(series))
+        cells = open_column(series, self.name, as_text=not _is_numeric(series))
         return cells._replace(is_category=target in find_declared(self.frame))
 
     def _read_reals(self, cells: Cells, marks: Marks, unit: str) -> Targets:
@@ -281,7 +281,7 @@ class Table(NamedTuple):
         series = self.frame[cells.column]
         if self.decimal == "," and not any("," in label for label in labels):  # 1,0 is the class 1, as 1.0 is
             series = series.str.replace(r"^(-?\d+),0*$", r"\1", regex=True)
-        classes = open_column(series, self.name, cells.column, as_text=True)
+        classes = open_column(series, self.name, as_text=True)
         if not labels:
             labels = sorted(classes.values, key=str if cells.is_text else float)
             self._check_classes(classes, labels)
@@ -414,7 +414,7 @@ def _read_csv(path: str, name: str, texts: Sequence[str], decimal: str) -> Table
 
     frame = read(dtype={column: str for column in read(nrows=0) if column.strip() in texts})
     others = (column for column in frame if column.strip() not in texts and not _is_numeric(frame[column]))
-    shown = find_decimal(open_column(frame[column], name, column) for column in others)
+    shown = find_decimal(open_column(frame[column], name) for column in others)
     if "," in (shown, decimal):  # as texts: pandas would also take 1.5 for 15
         return Table(name, read(dtype=str), ",")
     if ZEROS.search(text):
