@@ -146,10 +146,9 @@ class Settings(NamedTuple):
 
         Adam adapts its own rates, and solvers that take whole steps have none.
         """
-        fixed = (
-            is_called(self.checked.solver, "adam") or self.by_steps or not isinstance(self.checked.learning_rate, str)
-        )
-        return "" if fixed or self.checked.learning_rate == "constant" else self.checked.learning_rate
+        rate = self.checked.learning_rate
+        is_fixed = is_called(self.checked.solver, "adam") or self.by_steps or not isinstance(rate, str)
+        return "" if is_fixed or rate == "constant" else rate
 
 
 def parse_settings(parameters: Parameters, *, partial: bool) -> Settings:
