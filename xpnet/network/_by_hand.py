@@ -11,6 +11,7 @@ from xpnet.data.open import open_source
 from xpnet.data.sampling import in_order
 from xpnet.data.source import Stored
 from xpnet.errors import ArgumentError, DivergenceError
+from xpnet.training import ChunkRunner, parse_rate
 from xpnet.value import FITTED_TO_LAYERS, FITTED_TO_WEIGHTS, Value, init_optimizer
 
 
@@ -26,8 +27,6 @@ def learn_scaling(value: Value, data: Any) -> tuple[Scaling, Value]:
 
 def update(value: Value, batch: Any, lr: Any) -> Value:
     """Take a step of plain gradient descent on a minibatch; see `Network.minibatch_update`."""
-    from xpnet.training import ChunkRunner, parse_rate  # slow to import
-
     lr = parse_rate("lr", lr)
     if value.model.standardize and value.scaling is None:
         raise ArgumentError(

@@ -1,46 +1,41 @@
 """Training: jobs in, a stream of values out; callbacks, metrics and evaluation."""
 
-from typing import TYPE_CHECKING
-
-from xpnet._lazy import import_lazily
-
-if TYPE_CHECKING:
-    from xpnet.data.open import Data, open_data
-    from xpnet.training._all_examples import check_machine, refuse_rates
-    from xpnet.training._arguments import (
-        copies_for_each,
-        one_for_each,
-        parse_blas_threads,
-        parse_callbacks,
-        parse_metrics,
-        parse_optimizer,
-        parse_rate,
-        parse_schedule,
-        parse_threads,
-    )
-    from xpnet.training._checkpoint import (
-        Checkpoint,
-        CheckpointFile,
-        Every,
-        FileKind,
-        SaveFunction,
-        find_starts,
-        parse_checkpoint,
-    )
-    from xpnet.training._description import find_difference
-    from xpnet.training._evaluate import (
-        Evaluate,
-        choose_metrics,
-        measure,
-        measure_data,
-        measure_predictions,
-        require_classes,
-    )
-    from xpnet.training._groups import ChunkResult, ChunkResults, ChunkRunner, KeptLoops
-    from xpnet.training._plan import Job, Plan
-    from xpnet.training._train import Alone, Stream, check_plan, group_by_structure, train
-    from xpnet.training._warnings import warn_of_no_step
-    from xpnet.value import Moment
+from xpnet.data.open import Data, open_data
+from xpnet.training._all_examples import check_machine, refuse_rates
+from xpnet.training._arguments import (
+    copies_for_each,
+    one_for_each,
+    parse_blas_threads,
+    parse_callbacks,
+    parse_metrics,
+    parse_optimizer,
+    parse_rate,
+    parse_schedule,
+    parse_threads,
+)
+from xpnet.training._checkpoint import (
+    Checkpoint,
+    CheckpointFile,
+    Every,
+    FileKind,
+    SaveFunction,
+    find_starts,
+    parse_checkpoint,
+)
+from xpnet.training._description import find_difference
+from xpnet.training._evaluate import (
+    Evaluate,
+    choose_metrics,
+    measure,
+    measure_data,
+    measure_predictions,
+    require_classes,
+)
+from xpnet.training._groups import ChunkResult, ChunkResults, ChunkRunner, KeptLoops
+from xpnet.training._plan import Job, Plan
+from xpnet.training._train import Alone, Stream, check_plan, group_by_structure, train
+from xpnet.training._warnings import warn_of_no_step
+from xpnet.value import Moment
 
 __all__ = [
     "Alone",
@@ -84,65 +79,3 @@ __all__ = [
     "train",
     "warn_of_no_step",
 ]
-
-__getattr__ = import_lazily(
-    __name__,
-    {
-        "_all_examples": (
-            "check_machine",
-            "refuse_rates",
-        ),
-        "_arguments": (
-            "copies_for_each",
-            "one_for_each",
-            "parse_blas_threads",
-            "parse_callbacks",
-            "parse_metrics",
-            "parse_optimizer",
-            "parse_rate",
-            "parse_schedule",
-            "parse_threads",
-        ),
-        "_checkpoint": (
-            "Checkpoint",
-            "CheckpointFile",
-            "Every",
-            "FileKind",
-            "SaveFunction",
-            "find_starts",
-            "parse_checkpoint",
-        ),
-        "_description": ("find_difference",),
-        "_evaluate": (
-            "Evaluate",
-            "choose_metrics",
-            "measure",
-            "measure_data",
-            "measure_predictions",
-            "require_classes",
-        ),
-        "_groups": (
-            "ChunkResult",
-            "ChunkResults",
-            "ChunkRunner",
-            "KeptLoops",
-        ),
-        "_plan": (
-            "Job",
-            "Plan",
-        ),
-        "_train": (
-            "Alone",
-            "Stream",
-            "check_plan",
-            "group_by_structure",
-            "train",
-        ),
-        "_warnings": ("warn_of_no_step",),
-        ".data.open": (
-            "Data",
-            "open_data",
-        ),
-        ".value": ("Moment",),
-    },
-)
