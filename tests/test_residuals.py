@@ -494,19 +494,23 @@ def test_equations_are_checked_between_their_points(n_in, terms, elsewhere):
         ({"residual_elsewhere": 0.201}, "Term 0: the residual is larger at new points"),
         ({"noise": 0.066}, "Term 0: the residual is above the noise"),  # 0.1 is 1.5 times 0.067, for 8 points
         ({"noise": 0.067}, ""),
+        ({"lowered_in_10_steps": 0.0031, "coefficient": None}, ""),
+        ({"lowered_in_10_steps": 0.0031, "coefficient": None, "noise": 0.067}, "The cost still falls"),
+        ({"lowered_in_10_steps": 0.0029, "coefficient": None, "noise": 0.067}, ""),
         ({"lowered_in_10_steps": 0.11}, "The cost still falls"),
-        ({"shift": -0.11}, "c: the shift is above the standard error"),
-        ({"shift": -0.11, "standard_error": math.nan}, ""),
+        ({"shift": -0.021}, "c: the shift is large beside the standard error"),
+        ({"shift": -0.021, "standard_error": math.nan}, ""),
     ],
 )
 def test_a_check_prints_what_is_doubtful(solved, changes, doubt):
     rows = (
         {"term": 0, "points": 8, "residual": 0.1, "residual_elsewhere": 0.199, "noise": 0.0},
         {"cost": 0.1, "lowered_in_10_steps": 0.09},
-        {"coefficient": "c", "value": 1.0, "standard_error": 0.1, "shift": 0.09, "at_bound": False},
+        {"coefficient": "c", "value": 1.0, "standard_error": 0.1, "shift": 0.019, "at_bound": False},
     )
     term, cost, coefficient = ({name: changes.get(name, part) for name, part in row.items()} for row in rows)
-    check = replace(solved[0].check_solution(solved[1]), terms=[term], cost=cost, coefficients=[coefficient])
+    coefficients = [coefficient] if coefficient["coefficient"] else []
+    check = replace(solved[0].check_solution(solved[1]), terms=[term], cost=cost, coefficients=coefficients)
     assert [part.startswith(doubt) for part in check.doubts] == [True] * bool(doubt)
     assert all(part in repr(check) and part in check._repr_html_() for part in check.doubts)
 
