@@ -1,7 +1,5 @@
 """Intervals: error bars and quantiles of networks and ensembles, and how well they cover the targets."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -143,7 +141,7 @@ class Bars(NamedTuple):
             members = [make_bars(self.value.model.cost, a, xp) for a in members]
         return self.correct(self.combine(members, xp), xp)
 
-    def without_stds(self) -> Bars:
+    def without_stds(self) -> "Bars":
         """Leave out what changes standard deviations alone; quantiles stay as they are."""
         if self.levels:
             return self

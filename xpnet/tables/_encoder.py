@@ -1,7 +1,5 @@
 """`TableEncoder`: turns a table of numbers, texts and dates into the inputs of a network."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -127,7 +125,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         self.max_categories = max_categories
         self.bins = bins
 
-    def fit(self, X: Any, y: Any = None) -> TableEncoder:
+    def fit(self, X: Any, y: Any = None) -> "TableEncoder":
         """Learn what is done with each column.
 
         Parameters
@@ -200,7 +198,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return np.asarray(name_inputs(get_columns(self)), object)
 
     @classmethod
-    def from_network(cls, net: Network | Ensemble) -> TableEncoder:
+    def from_network(cls, net: Network | Ensemble) -> "TableEncoder":
         """Return the encoder of a network or an ensemble that ``xpnet train`` has trained on a table.
 
         Parameters

@@ -14,8 +14,6 @@ would not predict rows of other parts beyond the usual inputs is left out, so th
 statistics.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -147,7 +145,7 @@ class _Rows(NamedTuple):
     sums: np.ndarray  # weights, targets and rests of rows with each value: outside each part, and in all of them, last
 
     @classmethod
-    def make(cls, goal: Goal, rest: np.ndarray, codes: np.ndarray, learns: np.ndarray, n_values: int) -> _Rows:
+    def make(cls, goal: Goal, rest: np.ndarray, codes: np.ndarray, learns: np.ndarray, n_values: int) -> "_Rows":
         """Compute the sums, (n_parts + 1, 1 + 2 * n_targets, n_values)."""
         weight, size, sums = goal.weight * learns, n_values + 1, []
         for part, its_rest in enumerate(rest):
@@ -165,7 +163,7 @@ class _Rows(NamedTuple):
         gains, weights = (np.bincount(self.codes + 1, column) for column in (others - squares, self.weight))
         return _is_sure(gains, weights, SURE)
 
-    def fit(self, split: Sequence[Sequence[str]], above: float = 0.0) -> _Fit:
+    def fit(self, split: Sequence[Sequence[str]], above: float = 0.0) -> "_Fit":
         """Find the effects of the tokens of values, whose weights are above some, with the best penalty."""
         counts: Counter[str] = Counter()
         for tokens, count in zip(split, self.sums[-1, 0].tolist()):

@@ -9,8 +9,6 @@ categories are chosen as by scikit-learn's `OneHotEncoder` and the medians as by
 pandas alone.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -106,7 +104,7 @@ class Encoded(NamedTuple):
     names: tuple[str, ...]
     unseen: np.ndarray
 
-    def take(self, rows: np.ndarray) -> Encoded:
+    def take(self, rows: np.ndarray) -> "Encoded":
         """Return some of the rows."""
         return self._replace(x=self.x[rows], unseen=self.unseen[rows])
 
@@ -175,7 +173,7 @@ class Terms(NamedTuple):
     missing: np.ndarray
 
     @classmethod
-    def of(cls, columns: Sequence[_MeasuredColumn], places: np.ndarray) -> Terms:
+    def of(cls, columns: Sequence["_MeasuredColumn"], places: np.ndarray) -> "Terms":
         """Collect the terms of columns."""
         terms = [term for column in columns for term in column.terms.values()]
         kinds, parameters = np.array([term.kind for term in terms]), np.array([term[1:] for term in terms])
@@ -220,7 +218,7 @@ class Bins:
     edges: tuple[float, ...]  # of the bins, increasing; nothing where there would be a single bin
 
     @classmethod
-    def learn(cls, values: np.ndarray, n: int) -> Bins | None:
+    def learn(cls, values: np.ndarray, n: int) -> "Bins | None":
         """Learn at most n bins from numbers; None for n = 0.
 
         Examples
@@ -389,7 +387,7 @@ class CategoryColumn:
     @classmethod
     def learn(
         cls, name: str, texts: Cells, rows: np.ndarray, limits: Limits, signed: bool
-    ) -> CategoryColumn | DroppedColumn:
+    ) -> "CategoryColumn | DroppedColumn":
         """Learn from some rows; two values that are all become one input if `signed`."""
         codes, (least, most) = texts.codes[rows], limits
         n = len(codes)

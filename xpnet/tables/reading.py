@@ -4,8 +4,6 @@ Columns are found by name: a network remembers those that it was trained on, and
 them in any other table, whatever their order there.
 """
 
-from __future__ import annotations
-
 import csv
 import gzip
 import io
@@ -87,7 +85,7 @@ class Features:
         """Count the rows."""
         return len(self.rows)
 
-    def __getitem__(self, index: Any) -> Features:
+    def __getitem__(self, index: Any) -> "Features":
         """Return some of the rows."""
         return replace(self, rows=self.rows[index])
 
@@ -126,7 +124,7 @@ class Targets:
         """The labels, or the numbers, themselves."""
         return np.array(self.labels, object)[self.y] if self.labels else self.y
 
-    def __getitem__(self, index: Any) -> Targets:
+    def __getitem__(self, index: Any) -> "Targets":
         """Return some of the targets."""
         return replace(self, rows=self.rows[index], y=self.y[index])
 

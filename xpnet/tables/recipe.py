@@ -10,8 +10,6 @@ other columns. A. Radhakrishnan, D. Beaglehole, P. Pandit and M. Belkin ("Mechan
 networks and backpropagation-free machine learning models", Science 2024) learn such a scale from gradients.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -91,7 +89,7 @@ class Recipe:
     network: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
 
-    def complete(self, n: int) -> Recipe:
+    def complete(self, n: int) -> "Recipe":
         """Choose for n rows what is not given; fewer epochs for many rows, so that training ends in minutes.
 
         Examples
