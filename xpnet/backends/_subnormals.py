@@ -5,11 +5,11 @@ import platform
 import sys
 from collections.abc import Callable
 from functools import cache, partial
-from typing import Any, TypeAlias
+from typing import Any
 
 from xpnet.backends.replay import loops
 
-Modes: TypeAlias = tuple[Callable[[], Any], Callable[[], Any]]
+Modes = tuple[Callable[[], Any], Callable[[], Any]]
 
 # By system and processor: in which word of C's `fenv_t` the register is, and the bits to set
 WORDS = {

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from types import ModuleType
-from typing import Any, ClassVar, NamedTuple, TypeAlias
+from typing import Any, ClassVar, NamedTuple
 
 import array_api_compat
 import numpy as np
@@ -77,7 +77,7 @@ UFUNCS = """
 """
 
 # (out, *args, **options) -> call that writes the result into `out`; None if there is none for these operands
-BindShortcut: TypeAlias = Callable[..., Callable[[], Any] | None]
+BindShortcut = Callable[..., Callable[[], Any] | None]
 
 
 WIDE_DTYPES = {  # that float32 would round

@@ -20,7 +20,7 @@ that need it.
 
 from collections.abc import Callable, Sequence
 from math import inf, log, pi
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from xpnet._checks import choices, in_range
 from xpnet.core.activations import Activation, identity, mean_std, softplus
@@ -112,7 +112,7 @@ class Fused(NamedTuple):
         return a - y
 
 
-Output: TypeAlias = Composed | Fused
+Output = Composed | Fused
 
 
 class Cost(NamedTuple):

@@ -9,7 +9,6 @@ Give your own function to `Network` as `init`. For one that everybody can use by
 
 from collections.abc import Callable
 from math import sqrt
-from typing import TypeAlias
 
 import numpy as np
 
@@ -27,8 +26,8 @@ __all__ = [
     "zeros",
 ]
 
-Drawn: TypeAlias = tuple[np.ndarray, np.ndarray]  # w and b
-Initializer: TypeAlias = Callable[[np.random.Generator, int, int], Drawn]  # (rng, n_in, n_out) -> (w, b)
+Drawn = tuple[np.ndarray, np.ndarray]  # w and b
+Initializer = Callable[[np.random.Generator, int, int], Drawn]  # (rng, n_in, n_out) -> (w, b)
 
 
 def normal(rng: np.random.Generator, n_in: int, n_out: int) -> Drawn:

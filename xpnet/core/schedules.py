@@ -7,7 +7,7 @@ that does not use the total sets ``needs_total = False`` and can then be used wi
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, TypeAlias
+from typing import Annotated, Any, ClassVar
 
 from xpnet._checks import Checked, Real, is_list, show
 from xpnet._names import explain_arguments
@@ -25,11 +25,11 @@ __all__ = [
     "Step",
 ]
 
-Schedule: TypeAlias = Callable[[int, int], float]
+Schedule = Callable[[int, int], float]
 
-Rate: TypeAlias = Annotated[float, Real(0, math.inf, "0.01 is a usual rate")]
-RateAboveZero: TypeAlias = Annotated[float, Real(0, math.inf, "0.01 is a usual rate", includes_low=False)]
-Fraction: TypeAlias = Annotated[float, Real(0, 1, "it is a fraction of all steps")]
+Rate = Annotated[float, Real(0, math.inf, "0.01 is a usual rate")]
+RateAboveZero = Annotated[float, Real(0, math.inf, "0.01 is a usual rate", includes_low=False)]
+Fraction = Annotated[float, Real(0, 1, "it is a fraction of all steps")]
 
 
 def parse_points(argument: str, value: Any) -> tuple[float, ...]:

@@ -9,7 +9,7 @@ recorded and replayed, or in a plain loop.
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 from xpnet.core._slopes import add_slopes
 from xpnet.core.activations import Activation
@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 # The update of an optimizer: (layers, grads, state, lr, xp) -> (layers, state)
-Update: TypeAlias = Callable[[Layers, Layers, Any, Array, Namespace], tuple[Layers, Any]]
+Update = Callable[[Layers, Layers, Any, Array, Namespace], tuple[Layers, Any]]
 
 
 class State(NamedTuple):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from itertools import zip_longest
 from numbers import Real
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import array_api_compat
 import numpy as np
@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 UINT8 = np.dtype(np.uint8)  # dtypes compare faster with a dtype than with a type
-RowNumbers: TypeAlias = Sequence[int] | np.ndarray | None  # in messages; None: 0, 1, ...
+RowNumbers = Sequence[int] | np.ndarray | None  # in messages; None: 0, 1, ...
 
 
 class Reader(NamedTuple):

@@ -4,7 +4,7 @@ import ctypes
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,7 +29,7 @@ __all__ = [
     "unpack_state",
 ]
 
-GeneratorState: TypeAlias = Mapping[str, Any]  # of a PCG64 of NumPy's
+GeneratorState = Mapping[str, Any]  # of a PCG64 of NumPy's
 
 
 class NoSeed(np.random.bit_generator.ISeedSequence):
@@ -47,7 +47,7 @@ class Order(NamedTuple):
     state: np.ndarray  # (625,) int32, of NumPy's RandomState: the 624 words of the Mersenne Twister, and the next one
 
 
-Drawn: TypeAlias = tuple[Sequence[np.ndarray], GeneratorState, Order | None]
+Drawn = tuple[Sequence[np.ndarray], GeneratorState, Order | None]
 
 
 class Sampling(NamedTuple):

@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import clone
@@ -34,9 +34,9 @@ DATA_PARAMETERS = (
     *("loss", "hidden_layer_sizes", "activation", "class_weight", "dropout", "standardize"),
     *("backend", "device", "dtype", "solver"),
 )
-Splits: TypeAlias = Sequence[tuple[np.ndarray, np.ndarray]]  # the rows of each fold to train on, and to test on
-Take: TypeAlias = Callable[[int, int], list[Any]]  # X, y and weights of a fold, to train on (0) or to test on (1)
-Scored: TypeAlias = dict[tuple[int, int], dict[str, Any]]  # by candidate and fold: what scikit-learn knows of a fit
+Splits = Sequence[tuple[np.ndarray, np.ndarray]]  # the rows of each fold to train on, and to test on
+Take = Callable[[int, int], list[Any]]  # X, y and weights of a fold, to train on (0) or to test on (1)
+Scored = dict[tuple[int, int], dict[str, Any]]  # by candidate and fold: what scikit-learn knows of a fit
 
 
 def find_last(estimator: Any) -> Any:

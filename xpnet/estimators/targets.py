@@ -6,7 +6,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy import sparse
@@ -333,4 +333,4 @@ class Regression:
         return mean_r2(errors, spread)
 
 
-Problem: TypeAlias = Classification | Regression
+Problem = Classification | Regression

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -41,7 +41,7 @@ from xpnet.value import (
 from xpnet.value.structure import choose_own, describe_own, parse_model
 
 Part = TypeVar("Part", Novelty, Scaling, Order)
-Check: TypeAlias = Callable[[str, Any], object]
+Check = Callable[[str, Any], object]
 
 SETTINGS = {*inspect.signature(parse_model).parameters, "dtype"}  # of a network
 # The plain values of a record

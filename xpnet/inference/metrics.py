@@ -12,7 +12,7 @@ To add a metric, write its two functions and add it to `METRICS` at the end of t
 import math
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -43,7 +43,7 @@ __all__ = [
     "top_k",
 ]
 
-Parts: TypeAlias = Sequence[tuple[Array, ...]]  # the contributions of all blocks of examples
+Parts = Sequence[tuple[Array, ...]]  # the contributions of all blocks of examples
 
 
 class Metric(NamedTuple):

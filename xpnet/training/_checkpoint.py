@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
@@ -35,10 +35,10 @@ from xpnet.training._plan import Job
 from xpnet.training.callback import Callback, Trainee, Training, warn_of_write
 from xpnet.value import History, Moment
 
-FileKind: TypeAlias = Literal["network", "ensemble"]
-Every: TypeAlias = str | int | timedelta  # "epoch", a number of minibatches, or a time
+FileKind = Literal["network", "ensemble"]
+Every = str | int | timedelta  # "epoch", a number of minibatches, or a time
 # Takes the moments of all networks, which have these numbers in groups that are joined, and writes them if that is due
-SaveFunction: TypeAlias = Callable[[Sequence[Sequence[int]]], None]
+SaveFunction = Callable[[Sequence[Sequence[int]]], None]
 
 
 def parse_path(argument: str, path: Any) -> str:

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, closing, contextmanager, nullcont
 from functools import cached_property, partial
 from itertools import accumulate
 from math import ceil
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -40,8 +40,8 @@ FEWEST_STEPS = 20  # in a chunk
 
 # What a chunk of steps changes in the value of a network, its state at least; the sum over its examples, of each cost
 # times its weight; the sum of their weights; and how the steps ran
-ChunkResult: TypeAlias = tuple[Mapping[str, Any], float, float, str]
-ChunkResults: TypeAlias = dict[int, ChunkResult | None]  # by the numbers of the networks; None if it is not finite
+ChunkResult = tuple[Mapping[str, Any], float, float, str]
+ChunkResults = dict[int, ChunkResult | None]  # by the numbers of the networks; None if it is not finite
 
 
 # Loops that are kept

@@ -16,7 +16,7 @@ before the chunk.
 
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -31,7 +31,7 @@ from xpnet.training._warnings import check_target_scale
 from xpnet.training.callback import Training
 from xpnet.value import FITTED_TO_WEIGHTS, Objective, Value
 
-Values: TypeAlias = Mapping[int, Value]  # new values of networks, by their numbers
+Values = Mapping[int, Value]  # new values of networks, by their numbers
 
 
 class Runner(Protocol):

@@ -6,7 +6,7 @@ import reprlib
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from functools import partial
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -45,7 +45,7 @@ __all__ = [
 
 UNORDERED = (str, bytes, bytearray, memoryview, Set, Mapping)  # or of characters
 DTYPES = ("float32", "float64")
-Task: TypeAlias = Literal["classification", "binary", "multilabel", "regression"]
+Task = Literal["classification", "binary", "multilabel", "regression"]
 # The output activations and costs that a task accepts; the first of each is the default
 CLASS_COSTS = ["cross_entropy", "log_likelihood"]
 TASKS: dict[str, tuple[list[str], list[str]]] = {

@@ -3,13 +3,13 @@
 import math
 from collections.abc import Callable, Sequence
 from itertools import chain, zip_longest
-from typing import Any, ClassVar, NamedTuple, TypeAlias
+from typing import Any, ClassVar, NamedTuple
 
 from xpnet.backends.base import Eager, Loop, NotRecordableError
 from xpnet.backends.replay._tape import RecordedCall, Recorder
 from xpnet.core.arrays import Function, Native, leaves, map_arrays, select, take_examples
 
-Operations: TypeAlias = Sequence[Callable[[], Any]]
+Operations = Sequence[Callable[[], Any]]
 
 MIN_RECORDED_STEPS = 32  # with fewer, recording does not pay, unless minibatches are large
 LARGE_MINIBATCH = 1 << 18  # elements

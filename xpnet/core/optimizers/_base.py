@@ -10,7 +10,7 @@ compiles nothing again. The structure of the state (a velocity or none) depends 
 
 import math
 from collections.abc import Callable
-from typing import Annotated, Any, ClassVar, NamedTuple, Protocol, TypeAlias, TypeGuard
+from typing import Annotated, Any, ClassVar, NamedTuple, Protocol, TypeGuard
 
 from xpnet._checks import Real, has_methods
 from xpnet.core.arrays import Array, Layers, map_arrays
@@ -25,8 +25,8 @@ class OptimizerState(NamedTuple):
     memory: Any  # what it remembers from step to step (velocities, means); this is what a file stores
 
 
-Updated: TypeAlias = tuple[Layers, OptimizerState]  # what an update returns
-Decay: TypeAlias = Annotated[float, Real(0, math.inf, "0 turns it off")]
+Updated = tuple[Layers, OptimizerState]  # what an update returns
+Decay = Annotated[float, Real(0, math.inf, "0 turns it off")]
 
 
 class Optimizer(Protocol):
