@@ -431,27 +431,37 @@ def test_flat_biases_beside_columns_are_accepted():
 
     def backward(weights, biases, x, y):
         gw, gb = columns(weights, [b[:, np.newaxis] for b in biases], x, y)
-        return gw, [b[:, 0] for b in gb]
+        return {"dW2": gw[1], "dW1": gw[0], "db2": gb[1][:, 0], "db1": gb[0][:, 0]}
 
     check = check_backprop(backward, [3, 4, 2], layout="columns")
     assert check.passed
     assert check.title.endswith("in columns, biases (n_out,)")
 
 
-def test_one_sum_in_all_places_of_the_biases_is_named_beside_weights_that_are_transposed():
-    everything = write("BP3-all")
+@pytest.mark.parametrize(
+    ("edit", "end", "line"),
+    [
+        ("BP3-all", "return gw, [sums + 0 * b for sums, b in zip(gb, biases)]", "BP3 sums over the units too"),
+        ((BP3, "delta"), "return gw, gb", "BP3 does not sum over the examples"),
+    ],
+)
+def test_shapes_that_bp3_makes_are_named_beside_weights_that_are_transposed(edit, end, line):
+    wrong = write(edit, end=end)
 
     def backward(weights, biases, x, y):
-        gw, gb = everything(turn(weights), biases, x, y)
-        return turn(gw), [sums + 0 * b for sums, b in zip(gb, biases)]
+        gw, gb = wrong(turn(weights), biases, x, y)
+        return turn(gw), gb
 
-    assert_reports(backward, "BP3", "The likely mistake: BP3 sums over the units too")
+    assert_reports(backward, "BP3", f"The likely mistake: {line}")
 
 
 def test_a_mistake_in_one_layer_and_one_of_an_earlier_call_are_named():
-    slope = ("* slope(l, zs[l])", "* (1 if l == 1 else slope(l, zs[l]))")
-    (mistakes,) = check_backprop(write(slope), [3, 4, 5, 2]).explanations
-    assert [(m.equation, m.mistake, m.place) for m in mistakes] == [("BP2", "leaves out σ′(z)", "in layer 2")]
+    for edit, named in [
+        (("* slope(l, zs[l])", "* (1 if l == 1 else slope(l, zs[l]))"), ("BP2", "leaves out σ′(z)", "in layer 2")),
+        (("+ biases[l]", "+ biases[l] * (l > 0)"), ("forward", "forgets the biases", "in layer 1")),
+    ]:
+        (mistakes,) = check_backprop(write(edit), [3, 4, 5, 2]).explanations
+        assert [(m.equation, m.mistake, m.place) for m in mistakes] == [named]
     kept = {}
     earlier = ("activations[l]\n", "kept.setdefault((l, *(w.shape for w in weights), x.shape), activations[l])\n")
     program = write(earlier)
