@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, closing, contextmanager, nullcont
 from functools import cached_property, partial
 from itertools import accumulate
 from math import ceil
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -478,7 +479,7 @@ def check_training_memory(jobs: Sequence[Job]) -> None:
 
 def are_identical(objects: Sequence[Any], others: Sequence[Any]) -> bool:
     """Tell whether two lists hold the same objects."""
-    return len(objects) == len(others) and all(x is y for x, y in zip(objects, others))
+    return len(objects) == len(others) and all(map(is_, objects, others))
 
 
 def copy_member(reader: Reader, joined: Any, k: int, axes: Any) -> Any:

@@ -92,8 +92,7 @@ def run_together(
 
 def draw_chunks(courses: Sequence["Course"]) -> dict[int, Chunk]:
     """Draw the next chunks of networks, by their numbers; there are none of a network whose training has ended."""
-    chunks = {k: course.draw() for k, course in enumerate(courses)}
-    return {k: chunk for k, chunk in chunks.items() if chunk is not None}
+    return {k: chunk for k, course in enumerate(courses) if (chunk := course.draw()) is not None}
 
 
 class Course:

@@ -62,8 +62,11 @@ class Stream(Iterator[Values]):
     @property
     def errors(self) -> dict[int, DivergenceError]:
         """The error of each network that has diverged, by its number; its last value is the one before."""
-        errors = {k: training.error for k, training in enumerate(self._trainings)}  # perhaps from a file
-        return {k: DivergenceError(printable(truncate(error))) for k, error in errors.items() if error}
+        return {
+            k: DivergenceError(printable(truncate(training.error)))  # perhaps from a file
+            for k, training in enumerate(self._trainings)
+            if training.error
+        }
 
     @property
     def moments(self) -> list[Moment]:
