@@ -234,9 +234,7 @@ def padded_length(m: int) -> int:
 
 def _pad(x: np.ndarray, length: int) -> np.ndarray:
     """Pad the first axis with zeros, so that few different shapes are compiled."""
-    padded = np.zeros((length, *x.shape[1:]), x.dtype)
-    padded[: len(x)] = x
-    return padded
+    return np.concatenate([x, np.zeros((length - len(x), *x.shape[1:]), x.dtype)])
 
 
 def _name_device(device: Any) -> str:

@@ -232,8 +232,7 @@ class Gathered(Stored):
     def scaled(self, scaling: PlacedScaling) -> "Gathered":
         """Return the same rows with scaled targets, and a reader that scales the inputs."""
         y, slopes = scaling.targets(self.examples.y), scaling.slopes(self.examples.slopes)
-        reader = self.reader._replace(scaling=scaling)
-        return replace(self, reader=reader, examples=self.examples._replace(y=y, slopes=slopes))
+        return replace(super().scaled(scaling), examples=self.examples._replace(y=y, slopes=slopes))
 
     def _move(self, index: np.ndarray, block: np.ndarray) -> Examples:
         with self.reader.scope():

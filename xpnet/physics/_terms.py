@@ -118,11 +118,9 @@ def parse_terms(terms: Any, present: Present, value: Value) -> list[Term]:
             f"coefficients has {name!r}, which no residual takes; write it as a further argument, as in "
             f"residual(x, u, du, ddu, xp, {name})"
         )
-    checked = list[Term]()
-    for k, (term, residual) in enumerate(zip(terms, residuals)):
-        placed = replace(term, x=read_points(term.x, f"x of term {k}", value), residual=residual)
-        checked.append(_check_residual(placed, k, present))
-    return checked
+    points = (read_points(term.x, f"x of term {k}", value) for k, term in enumerate(terms))
+    placed = (replace(term, x=x, residual=residual) for term, x, residual in zip(terms, points, residuals))
+    return [_check_residual(term, k, present) for k, term in enumerate(placed)]
 
 
 def parse_edges(time: Any, edges: Any, terms: Sequence[Term], steps: int, value: Value) -> list[float]:
