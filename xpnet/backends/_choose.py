@@ -49,9 +49,9 @@ def get_backend(backend: Any = None, device: Any = None) -> Backend:
     """
     if isinstance(backend, Backend):
         return _check_device(backend, device)
-    if backend is None and isinstance(device, str) and device == "auto":
-        return _choose_best()
     if backend is None:
+        if isinstance(device, str) and device == "auto":
+            return _choose_best()
         backend = _library_for(device)
     if isinstance(backend, ModuleType):
         name = backend.__name__.removeprefix("array_api_compat.").removesuffix(".numpy")

@@ -81,8 +81,7 @@ class Reader(NamedTuple):
     @property
     def scale(self) -> Array | None:
         """The scale of the inputs as an array; None if they are not scaled."""
-        scale = self.model.scale
-        return None if scale is None else self.backend.asarray(np.asarray(scale, self.dtype))
+        return self._place(self.model.scale)
 
     def unscaled(self) -> Reader:
         """Return a reader that does not scale, but keeps the digits that scaling needs."""
@@ -91,9 +90,11 @@ class Reader(NamedTuple):
     def encoding(self) -> Encoding:
         """Make the arrays that turn stored examples into inputs and targets."""
         classes = self.backend.asarray(np.arange(self.model.n_targets, dtype=np.int32))
-        weight = self.slope_weight
-        weight = None if weight is None else self.backend.asarray(np.asarray(weight, self.dtype))
-        return Encoding(classes, self.scale, slope_weight=weight)
+        return Encoding(classes, self.scale, slope_weight=self._place(self.slope_weight))
+
+    def _place(self, numbers: float | list[float] | None) -> Array | None:
+        """Move numbers, if there are any, to the device."""
+        return None if numbers is None else self.backend.asarray(np.asarray(numbers, self.dtype))
 
     def learn_names(self, x: Any, name: str) -> Reader:
         """Return a reader with the column names of training inputs; refuse names that differ from known ones."""

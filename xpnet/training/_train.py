@@ -331,8 +331,8 @@ def check_plan(plan: Plan, optimizer: Optimizer | None, model: Model) -> None:
     """Refuse a plan that does not fit a network, or the optimizer that is used, whatever the data."""
     if needs_all_examples(optimizer):
         rate = plan.lr.lr if isinstance(plan.lr, Constant) else plan.lr
-        named = [name for name, order in SAMPLING.items() if order == plan.sampling]  # a client's own order stays
-        arguments = {"batch_size": plan.batch_size, "sampling": named[0] if named else None, "lr": rate}
+        sampling = next((name for name, order in SAMPLING.items() if order == plan.sampling), None)  # a client's stays
+        arguments = {"batch_size": plan.batch_size, "sampling": sampling, "lr": rate}
         for argument, value in arguments.items():
             if value is not None:
                 raise ArgumentError(
@@ -442,9 +442,7 @@ def run_jobs(
         values.update(changes)
         return changes
 
-    with ExitStack() as stack:
-        for context in (ranks.running(file), value.scope()):
-            stack.enter_context(context)
+    with ranks.running(file), value.scope(), ExitStack() as stack:
         runner = runner or ranks.run(jobs[0])
         if runner is None or blas_threads != AUTO:
             number = min(groups or 1, len(jobs))
