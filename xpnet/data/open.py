@@ -373,9 +373,12 @@ def open_source(
     ArgumentError
         If it is none of these, or holds examples that do not fit the network.
     """
-    is_single = isinstance(data, (str, bytes, memoryview, Mapping)) or array_api_compat.is_array_api_obj(data)
     has_length = hasattr(data, "__len__") and hasattr(data, "__getitem__")
-    if is_single or not (has_length or isinstance(data, Iterable)):
+    if (
+        isinstance(data, (str, bytes, memoryview, Mapping))
+        or array_api_compat.is_array_api_obj(data)
+        or not (has_length or isinstance(data, Iterable))
+    ):
         raise ArgumentError(f"{name} is of type {type(data).__name__}; {CHOICES}")
     if not has_length:
         if epochs > 1 and steps is None and isinstance(data, Iterator):

@@ -44,7 +44,7 @@ def one_for_each(argument: str, value: Any, members: int) -> list[Any]:
     """
     if isinstance(value, np.ndarray):
         if value.ndim > 1:
-            raise ArgumentError(f"{argument} has shape {value.shape}; give a number, or a list of {members}")
+            raise ArgumentError(f"{argument} has shape {np.shape(value)}; give a number, or a list of {members}")
         value = value.tolist()
     if not is_list(value):
         return [value] * members
