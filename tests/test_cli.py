@@ -444,6 +444,7 @@ def test_remarks_on_rows_are_one_line(capsys, folder):
         ("predict net x.png", "the network takes 3 inputs, which do not form a square image"),
         ("predict net x.npy --interval 0.9", "--interval 0.9 is for regressions"),
         ("predict real x.npy --interval 90", "--interval=90.0 must be above 0 and below 1"),
+        ("predict real x.npy --interval 0.9", "--interval 0.9: interval needs error bars"),
         ("predict real x.npy --probabilities", "--probabilities is for classes, and the network predicts numbers"),
         ("predict net x.npy --novelty", "call fit_novelty(x) with their inputs first"),
         ("predict net old.npy", "old.npy is not an array of numbers"),

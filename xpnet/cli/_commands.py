@@ -135,7 +135,10 @@ def _predict_numbers(model: Network | Ensemble, net: Network, x: Any, level: flo
     predicted = model.predict(x, return_std=True) if has_std else (model.predict(x),)
     parts: dict[str, Any] = dict(zip(("prediction", "std"), predicted))
     if level is not None:
-        parts["lower"], parts["upper"] = model.interval(x, level)
+        try:
+            parts["lower"], parts["upper"] = model.interval(x, level)
+        except ArgumentError as error:
+            raise ArgumentError(f"--interval {level:g}: {error}") from error
     return _name_columns(model, parts)
 
 

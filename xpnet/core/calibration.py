@@ -310,10 +310,10 @@ def find_error(errors: np.ndarray, level: float, column: int = 0, *, lower: bool
     n = len(errors)
     rank = math.floor((n + 1) * level + 1e-9) if lower else math.ceil((n + 1) * level - 1e-9)
     if not 1 <= rank <= n:
-        rare = level if lower else 1 - level
+        rare, most = level if lower else 1 - level, 1000 * n // (n + 1) / 1000
         raise ArgumentError(
             f"level={level:g} needs at least {math.ceil(1 / rare - 1 - 1e-9)} examples for calibrate, and there were "
-            f"{n}; give more of them, or a level nearer to 0.5"
+            f"{n}; give more of them, or a level of at {f'least {1 - most:g}' if lower else f'most {most:g}'}"
         )
     return errors[rank - 1, :, column]
 
