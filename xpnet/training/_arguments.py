@@ -42,9 +42,10 @@ def one_for_each(argument: str, value: Any, members: int) -> list[Any]:
     >>> one_for_each("lr", 0.1, 3), one_for_each("lr", [0.1, 0.2], 2)
     ([0.1, 0.1, 0.1], [0.1, 0.2])
     """
+    shape = getattr(value, "shape", ())
     if isinstance(value, np.ndarray):
-        if value.ndim > 1:
-            raise ArgumentError(f"{argument} has shape {np.shape(value)}; give a number, or a list of {members}")
+        if len(shape) > 1:
+            raise ArgumentError(f"{argument} has shape {shape}; give a number, or a list of {members}")
         value = value.tolist()
     if not is_list(value):
         return [value] * members
