@@ -357,6 +357,7 @@ REFUSALS = [  # what is wrong when it is made, or given as callbacks, and the me
     (lambda: EarlyStopping(mode="least"), r"mode='least' is unknown; choose from 'min', 'max'"),
     (lambda: ReduceLROnPlateau(0.0), r"factor=0\.0 must be above 0 and below 1; 0\.1 is usual"),
     (lambda: ReduceLROnPlateau(patience=0), r"patience=0 must be a whole number of at least 1"),
+    (lambda: EarlyStopping(0), r"patience=0 must be a whole number of at least 1"),
     (lambda: ModelCheckpoint("x", every=0), r"every=0 must be a whole number of at least 1"),
     (lambda: ModelCheckpoint("nowhere/x", every=1), r"nowhere.*: there is no folder .*nowhere"),
     (lambda: ModelCheckpoint("x{", every=1), r"path=.* cannot be filled in .* in braces it may name 'epoch', 'cost'"),
