@@ -405,5 +405,10 @@ def describe_search(
     described = (describe_call(candidate).items() for candidate in candidates)
     settings = {f"setting {k}": ", ".join(map("=".join, items)) for k, items in enumerate(described)}
     parameters = describe_call(search.estimator.get_params())
-    kind = {"estimator": describe(type(search.estimator)), "number of settings": str(len(candidates))}
-    return {**kind, **parameters, **describe_call({**options, **arrays, "cv": rows}), **settings}
+    return {
+        "estimator": describe(type(search.estimator)),
+        "number of settings": str(len(candidates)),
+        **parameters,
+        **describe_call({**options, **arrays, "cv": rows}),
+        **settings,
+    }

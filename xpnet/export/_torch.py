@@ -96,8 +96,7 @@ def from_torch(
     [3, 4, 1]
     """
     parts = _import_modules("from_torch").take_sequential_apart(module)
-    settings = {"task": task, "cost": cost, "backend": backend, "device": device, "dtype": dtype, "seed": seed}
-    return put_together(parts, "module", **settings)
+    return put_together(parts, "module", task=task, cost=cost, backend=backend, device=device, dtype=dtype, seed=seed)
 
 
 def _import_modules(function: str) -> ModuleType:

@@ -185,8 +185,9 @@ class EarlyStopping(Monitor):
     def on_train_end(self) -> None:
         """Restore the best state."""
         if self.restore_best and self.training.completed and self._best is not None:
-            best = {"stored": self._best.stored, "objective": self._best.objective}
-            self.training.value = self.training.value._replace(**best, **FITTED_TO_WEIGHTS)
+            self.training.value = self.training.value._replace(
+                stored=self._best.stored, objective=self._best.objective, **FITTED_TO_WEIGHTS
+            )
         self._best = None
         super().on_train_end()
 

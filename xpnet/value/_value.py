@@ -288,8 +288,17 @@ class Moment(NamedTuple):
 
     def next_epoch(self, order: Order | None = None) -> Moment:
         """Move to the beginning of the next epoch, with the order after this one."""
-        new = {"steps": 0, "examples": 0, "cost": 0.0, "weight": 0.0, "lr": 0.0, "seconds": 0.0, "generator": None}
-        return self._replace(epoch=self.epoch + 1, order=order, **new)
+        return self._replace(
+            epoch=self.epoch + 1,
+            order=order,
+            steps=0,
+            examples=0,
+            cost=0.0,
+            weight=0.0,
+            lr=0.0,
+            seconds=0.0,
+            generator=None,
+        )
 
     def row(self) -> dict[str, Any]:
         """Make the row of the history for an epoch that has ended."""
