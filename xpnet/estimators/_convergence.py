@@ -54,9 +54,9 @@ class Tally:
             self.best_validation_score_, self.best_validation_loss_ = -math.inf, math.inf
 
     def list_attributes(self) -> dict[str, Any]:
-        """List the fitted attributes, with lists of their own."""
+        """List the fitted attributes; `read_tally` copies the lists before another fit goes on with them."""
         names = COUNTS if self.loss_curve_ is None else vars(self)
-        return copy.deepcopy({name: getattr(self, name) for name in names})
+        return {name: getattr(self, name) for name in names}
 
 
 def read_tally(attributes: Mapping[str, Any]) -> Tally:

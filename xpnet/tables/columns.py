@@ -321,7 +321,13 @@ class NumberColumn(_MeasuredColumn):
 
 @dataclass(frozen=True)
 class DateColumn(_MeasuredColumn):
-    """A column of dates: days since 1970 in UTC, and their place in the year, the week and the day."""
+    """A column of dates: days since 1970 in UTC, and their place in the year, the week and the day.
+
+    Examples
+    --------
+    >>> DateColumn("born", 0.0, missing=True, waves=("week",)).inputs
+    ('born (days since 1970)', 'born (missing)', 'born (week, sine)', 'born (week, cosine)')
+    """
 
     kind: ClassVar[str] = "date"
     suffix: ClassVar[str] = " (days since 1970)"
