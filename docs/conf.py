@@ -49,6 +49,7 @@ from xpnet.pages import LESSONS
 
 DOCS = Path(__file__).parent
 os.environ["MATPLOTLIBRC"] = str(DOCS / "notebooks.matplotlibrc")  # of the kernels that run the notebooks
+os.environ["JUPYTER_PATH"] = str(DOCS)  # kernels/ is the usual one, without its warning that its port is not encrypted
 
 project = "xpnet"
 author = "The xpnet developers"
