@@ -96,7 +96,7 @@ class Case(NamedTuple):
 
     def lay_out(self, gw: Any, gb: Any) -> tuple[Any, Any]:
         """Give gradients in rows, those of the biases (1, n_out) if they are right, the shapes of the form."""
-        in_columns = self.form.layout.startswith("column") and not self.form.flat
+        in_columns = self.form.layout == "column" or (self.form.layout == "columns" and not self.form.flat)
         return gw.T if self.form.transposed else gw, gb.T if in_columns else gb[0] if len(gb) == 1 else gb
 
     @np.errstate(all="ignore")
@@ -321,7 +321,7 @@ def _count_fits(answer: Answer, reading: str) -> float:
 
 
 def choose_form(backward: Callable[..., Any], cases: Sequence[Case]) -> Form:
-    """Choose another form if a function raises an error for a case, and in the other runs and some shapes fit."""
+    """Choose another form if a function raises an error for a case, and in the other runs and all shapes fit."""
     output, several = cases[0].model.sigmas[-1], all(case.model.n_targets > 1 for case in cases)
     has_classes = output.total is not None or (several and (output.low, output.high) == (0.0, 1.0))
     with_labels = (False, True) if has_classes else (False,)
@@ -330,7 +330,7 @@ def choose_form(backward: Callable[..., Any], cases: Sequence[Case]) -> Form:
         for choice in product((*layouts, "row", "column"), (False, True), with_labels, (False, True)):
             form = Form(*choice)
             answer = ask(backward, case._replace(form=form))
-            if _count_fits(answer, choose_reading([answer])) >= 1:
+            if _count_fits(answer, choose_reading([answer])) == 2:
                 return form
     return cases[0].form
 

@@ -251,15 +251,20 @@ def _find_pairs(mistakes: Sequence[Mistake], answer: Answer) -> Iterator[Explana
     """Find the pairs that can be made together, and that no part of the gradients speaks against.
 
     The parts are the weights' gradients and the biases', of the last layer and of all. Those that one mistake cannot
-    change must be those of the other alone.
+    change must be those of the other alone, unless this takes into the last layer what is of those before it.
     """
     yours: Any = answer.gradients[::-1]  # type: ignore
     parts = {"23b": (1, 0), "24w": (1, 1), "3b": (None, 0), "4w": (None, 1)}  # ends of lines that do not change them
 
     def find_fitting(lines: Lines) -> set[str]:
+        crosses = any("before.delta" in line or "for layer" in line for line in lines.values())
         candidate = [*backpropagate(answer.case, lines)]
         mixed: list[Any] = [((w, gb), (gw, b)) for (w, b), (gw, gb) in zip(yours, candidate)]
-        return {ends for ends, (n, i) in parts.items() if are_equal([pairs[i] for pairs in mixed[:n]], candidate)}
+        return {
+            ends
+            for ends, (n, i) in parts.items()
+            if (n and crosses) or are_equal([pairs[i] for pairs in mixed[:n]], candidate)
+        }
 
     singles = []
     for mistake in mistakes:
