@@ -576,6 +576,8 @@ ACTIONS = {
         = encode(state).slice(0, 5).join() === "0,0,0,40,1" && query("#inputs .value").textContent === "0"
         fill {NUMBERS} | 3
         = query("#inputs div:nth-child(3) select").value === "0"
+        do byId("inputs").append(...Array.from({{ length: 10 }}, () => query(".slider").cloneNode(true)))
+        = byId("inputs").scrollHeight === byId("inputs").clientHeight
     """,
     "step": """
         select_option #outputs-count | 1
