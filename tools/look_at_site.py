@@ -226,7 +226,7 @@ SEARCHES = {
     "confusion matrix, learning curve, plot": "use/inspect",
     "large data": "use/outgrow",
     "multi-output": "use/regression",
-    "resume, save model": "use/save",
+    "how to save a model, resume, save model": "use/save",
     "cross-validation, hyperparameter": "use/search",
     "reproducible, seed": "use/seeds",
     "deploy, latency": "use/serve",
