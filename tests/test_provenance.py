@@ -125,8 +125,9 @@ def test_networks_of_estimators_name_the_random_state(capsys, tmp_path):
         (2, 2, 0.5, 40),
         (1, 1, 0.5, 40),
     ]
-    fitted = estimators.MLPRegressor(**options, solver="sgd", learning_rate="invscaling").fit(X, Y)
-    assert fitted.network_.provenance.runs[0].lr == "0.001, invscaling with power_t=0.5"
+    for rule, rate in (("constant", "0.001"), ("invscaling", "0.001, invscaling with power_t=0.5")):
+        fitted = estimators.MLPRegressor(**options, solver="sgd", learning_rate=rule).fit(X, Y)
+        assert fitted.network_.provenance.runs[0].lr == rate
     lbfgs = estimators.MLPRegressor(**options, solver="lbfgs").fit(X, Y).network_
     (run,) = lbfgs.provenance.runs
     assert (run.optimizer, run.batch_size, run.sampling) == ("LBFGS(weight_decay=0.0, history=10)", 40, "in order")
