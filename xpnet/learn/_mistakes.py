@@ -22,7 +22,7 @@ from xpnet.core.activations import ACTIVATIONS  # noqa: F401, for lines of the t
 from xpnet.core.costs import COSTS, Fused  # noqa: F401, for lines of the table
 from xpnet.learn._cases import Answer, Case, are_equal, compute_gradients
 
-FITTING_STEPS, STARTS = 12, (0.0, 0.3)  # of the Gauss-Newton method, for one number
+FITTING_STEPS, START = 12, 0.3  # of the Gauss-Newton method, for one number
 NO_EFFECT = 1e-4  # a smaller number, such as a learning rate, is rounding
 
 Lines = dict[str, str]  # the name of an array, and the line that computes it
@@ -225,8 +225,8 @@ def find_mistakes(answers: Sequence[Answer], reduction: str, *, together: int) -
         explanations = [mistakes for mistakes in candidates if gives(_join_lines(mistakes), answers)]
         if explanations:
             return _leave_out_repetitions(explanations)
-    for placed, start in product(place_all(FITTED), STARTS) if together == 1 else ():
-        fitted = [mistake for mistake in (_fit(row, start, first) for row in placed) if mistake]
+    for placed in place_all(FITTED) if together == 1 else ():
+        fitted = [mistake for mistake in (_fit(row, first) for row in placed) if mistake]
         explanations = [(mistake,) for mistake in fitted if gives(mistake.lines, answers)]
         if explanations:
             return _leave_out_repetitions(explanations)
@@ -277,7 +277,7 @@ def _find_pairs(mistakes: Sequence[Mistake], answer: Answer) -> Iterator[Explana
             yield one, other
 
 
-def _fit(row: Mistake, start: float, answer: Answer) -> Mistake | None:
+def _fit(row: Mistake, answer: Answer) -> Mistake | None:
     """Find the number of a mistake by the Gauss-Newton method; None if shapes do not fit or it has no effect."""
 
     def put(c: float) -> Lines:
@@ -286,7 +286,7 @@ def _fit(row: Mistake, start: float, answer: Answer) -> Mistake | None:
     def flatten(gradients: Iterable[tuple[Any, Any]]) -> np.ndarray:
         return np.concatenate([array.ravel() for pair in gradients for array in pair])
 
-    yours, c, h = flatten(answer.gradients[::-1]), start, 1e-4  # type: ignore
+    yours, c, h = flatten(answer.gradients[::-1]), START, 1e-4  # type: ignore
     for _ in range(FITTING_STEPS):
         try:
             now, beyond = (flatten(backpropagate(answer.case, put(number))) for number in (c, c + h))
