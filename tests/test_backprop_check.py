@@ -98,6 +98,14 @@ REPORTS = [
         ],
     ),
     (
+        *(write("forward-transposed"), {"sizes": [3, 2]}, "forward"),
+        [
+            "The likely mistake: the forward pass multiplies by wᵀ where w belongs…",
+            "The table is that of another network, 4-4, which shows the mistake",
+            "With the sizes 3-2 and 4 examples in rows, your function raised ValueError…",
+        ],
+    ),
+    (
         *(write("BP4-transposed"), {"sizes": [1, 1, 1]}, "BP4"),
         [
             "The likely mistake: BP4 gives the transposed gradient…",
