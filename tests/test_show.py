@@ -42,7 +42,8 @@ PAGES = {
     "band": Network([1, 8, 4], cost="gaussian", seed=0),
     "columns": Network([len(name_inputs(COLUMNS)), 8, 1], task="regression", seed=0),
 }
-PAGES["columns"].feature_names, PAGES["columns"].notes = name_inputs(COLUMNS), {"columns": to_plain(COLUMNS)}
+PAGES["columns"].feature_names = name_inputs(COLUMNS)
+PAGES["columns"].notes = {"columns": to_plain(COLUMNS), "importances": {"bill": [0.1, 0.2], "area": [0.5, 0.1]}}
 SUBJECTS = ["drawing", "small", "sliders", *LESSONS]
 
 
@@ -568,6 +569,7 @@ ACTIONS = {
     """,
     "columns": f"""
         = state.map(({{ value }}) => value).join() === "0,0,17500,30"
+        = query("#curve-title").textContent === "output over area"
         select_option #inputs select >> nth=0 | 1
         fill {NUMBERS} | 100.25
         = encode(state).join() === "0,1,0,100.25,0," + encode(state).slice(5).join()

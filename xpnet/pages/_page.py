@@ -31,7 +31,7 @@ from xpnet.tables.columns import (
     StatisticsColumn,
     choose_input_dtype,
 )
-from xpnet.tables.encoding import find_columns, find_labels
+from xpnet.tables.encoding import find_columns, find_importances, find_labels
 
 MOST_BYTES = 2**27  # of weights; as base64 in the page, they take four thirds of this
 FARTHEST = 1e307  # the largest end of a slider: JSON has no infinity, and the slider's length must be finite too
@@ -203,7 +203,9 @@ def describe_network(net: Network | Ensemble, picture: InputImage | None) -> dic
         names = net.feature_names or [f"input {i}" for i in range(net.sizes[0])]
         columns = find_columns(net) or [NumberColumn(name, 0.0, missing=False) for name in names]
         fields = describe_fields(columns, _find_ranges(net, members[0]))
-        return {**description, "fields": fields, "rounds": choose_input_dtype(columns) == "float32"}
+        numbers, importances = [k for k, field in enumerate(fields) if "terms" in field], find_importances(net)
+        over = max(numbers, key=lambda k: importances.get(fields[k]["name"], (0.0, 0.0))[0], default=None)
+        return {**description, "fields": fields, "over": over, "rounds": choose_input_dtype(columns) == "float32"}
     examples = _choose_examples() if picture[:2] == MNIST else []
     return {**description, "image": picture._asdict(), "examples": examples}
 

@@ -152,6 +152,7 @@ function findBand(label) {
 const over = byId("over");
 const numbers = fields.flatMap((_, k) => (isNumber(k) ? [k] : []));
 for (const k of numbers) over.add(new Option(fields[k].name, k));
+over.value = network.over; // the most important one, where that is known
 byId("curves").hidden = numbers.length === 0;
 if (network.labels.length > 1 && network.labels.length <= MOST_CURVES) {
   target.prepend(new Option("all outputs", "all"));
