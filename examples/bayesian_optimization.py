@@ -1,5 +1,7 @@
 """Bayesian optimization: find the minimum of an expensive function in 40 runs, by the error bars of an ensemble."""
 
+import argparse
+
 import numpy as np
 from scipy.optimize import minimize
 from scipy.stats import norm, qmc
@@ -76,8 +78,10 @@ def optimize(f, n_inputs, seed, fit=fit_ensemble, first_runs=10, runs=40):
 
 
 def main():
-    x, y = optimize(hartmann, 3, seed=0)
-    for runs in (10, 20, 30, 40):
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=40, help="number of runs, of which the first ten are a design (40)")
+    x, y = optimize(hartmann, 3, seed=0, runs=parser.parse_args().runs)
+    for runs in range(10, len(y) + 1, 10):
         print(f"{runs} runs: least value {y[:runs].min():.4f}, {y[:runs].min() - LEAST:.5f} above the minimum")
     print(f"best point: {x[y.argmin()].round(3)}")
 

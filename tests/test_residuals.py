@@ -149,7 +149,7 @@ def test_points_of_a_row_belong_together(place):
         ),
     ]
     net = make(**place._asdict())
-    history = net.solve([Term(lambda x, u, du, ddu, xp: ddu[0] + xp.cos(x), points), *ends], steps=60, progress=False)
+    history = net.solve([Term(lambda x, u, du, ddu, xp: ddu[0] + xp.cos(x), points), *ends], steps=40, progress=False)
     assert history["cost"][-1] < 1e-6
     assert net.backend.to_numpy(net.forward(points)) == pytest.approx(np.cos(points), abs=2e-3)
 
